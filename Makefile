@@ -1,0 +1,45 @@
+# `make` alone says what there is. Every target makes the virtual environment first, where it is missing.
+VENV   := .venv
+PYTHON := $(VENV)/bin/python
+STAMP  := $(VENV)/.set-up
+PYTEST := $(PYTHON) -m pytest
+
+.PHONY: help setup check test demo bench format clean
+
+help:
+	@echo "make setup    virtual environment with everything for development, in $(VENV)"
+	@echo "make check    ruff, mypy --strict, the floors of the house"
+	@echo "make test     all tests, on DuckDB and Postgres (installed where missing and allowed)"
+	@echo "make demo     two days of a shop, pushed to a receiver on this machine"
+	@echo "make bench    the figures of the README; make bench ARGS='...' for other sizes"
+	@echo "make format   ruff format"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml .ci/setup
+	@bash .ci/setup $(VENV)
+	@touch $(STAMP)
+
+check: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+test: setup
+	bash tests/ensure_postgres.sh
+	$(PYTEST) -n 2 -m "not bench" $(ARGS)
+
+demo: setup
+	$(PYTHON) examples/demo.py $(ARGS)
+
+bench: setup
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(PYTEST) -m bench -s $(ARGS)
+
+format: setup
+	$(VENV)/bin/ruff check --fix-only --quiet .
+	$(VENV)/bin/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist target .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

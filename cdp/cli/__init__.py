@@ -1,0 +1,1 @@
+"""The command line: one small file per command. It alone prints and exits; the work is done in `cdp.flow`."""

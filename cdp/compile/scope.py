@@ -1,0 +1,142 @@
+"""A row in SQL and everything that can be said of it: its columns, to-one paths (left joins), and what its related rows
+add up to.
+
+Aliases are made of paths, so the same path has the same alias wherever it is used: that is how equal leaves are found equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sqlglot import exp
+
+from cdp.compile.dispatch import Dispatch
+from cdp.compile.rows import digest
+from cdp.compile.scan import Aggregate, Join, Scan
+from cdp.compile.typed import Typed
+from cdp.errors import Mark
+from cdp.project.reading import Reading
+from cdp.project.schema import ColumnRef, Hop, JoinKey, Node, PathError, Place, Schema
+
+
+class Tables(Protocol):
+    """Where the rows and values of nodes stand in this plan (see `lowering`)."""
+
+    schema: Schema
+    reading: Reading
+    dispatch: Dispatch
+
+    def relation(self, node: Node) -> exp.Expr: ...
+    def column(self, scope: Scope, ref: ColumnRef, mark: Mark | None) -> Typed: ...
+    def join_key(self, scope: Scope, key: JoinKey) -> exp.Expr: ...
+
+
+@dataclass
+class Scope:
+    """The rows of one node under an alias, with the joins made so far (shared by all scopes of one statement)."""
+
+    lowering: Tables
+    node: Node
+    alias: str
+    joins: dict[str, Join] = field(default_factory=dict)
+    times: tuple[exp.Expr, ...] = ()  # times of earlier hops of the chain, nearest first
+
+    # ------------------------------------------------------------------------------------------ columns
+    def place(self, path: str, mark: Mark | None) -> Place | None:
+        """Where a path leads; a mistake is noted."""
+        try:
+            return self.lowering.schema.resolve(self.node.name, path)
+        except PathError as error:
+            self.lowering.reading.problem(error.code, error.message, mark, error.hint, length=len(path))
+            return None
+
+    def value(self, path: str, mark: Mark | None) -> Typed | None:
+        """The value at the end of a to-one path; a mistake is noted and gives None."""
+        place = self.place(path, mark)
+        if place is None:
+            return None
+        many = next((hop for hop in place.hops if hop.many), None)
+        if many is not None:
+            self.lowering.reading.problem(
+                "CDP117", f"`{path}` leads over `{many.name}` to many rows", mark,
+                "say what is asked of them: {has: …, where: …}, or a trait", length=len(path),
+            )  # fmt: skip
+            return None
+        if place.column is None:
+            self.lowering.reading.problem(
+                "CDP117", f"`{path}` is a {place.node} row, no value", mark, "name a column of it, or use `has:`", length=len(path)
+            )
+            return None
+        return self.lowering.column(self.follow(place.hops), place.column, mark)
+
+    def follow(self, hops: Iterable[Hop]) -> Scope:
+        """The scope of the row that to-one hops lead to."""
+        here = self
+        for hop in hops:
+            here = here._step(hop)
+        return here
+
+    def _step(self, hop: Hop) -> Scope:
+        node = self.lowering.schema.nodes[hop.to]
+        alias = f"{self.alias}_{hop.name}"
+        if len(alias) > 48:
+            alias = f"{alias[:30]}_{digest(alias)}"
+        scope = Scope(self.lowering, node, alias, self.joins, self.times)
+        if alias not in self.joins:
+            on = exp.and_(*(scope.key(theirs).eq(self.key(own)) for own, theirs in hop.keys))
+            self.joins[alias] = Join(alias, self.lowering.relation(node), on)
+        return scope
+
+    def key(self, key: JoinKey) -> exp.Expr:
+        """A join key of this row."""
+        return self.lowering.join_key(self, key)
+
+    def join(self, alias: str, relation: exp.Expr, on: exp.Expr) -> None:
+        """Add a relation with at most one row for each row here."""
+        self.joins.setdefault(alias, Join(alias, relation, on))
+
+    @property
+    def row_at(self) -> exp.Expr | None:
+        """When this row became true: its own time, else that of the nearest earlier hop."""
+        if self.node.time is not None:
+            return exp.column("row_at", table=self.alias)
+        return self.times[0] if self.times else None
+
+    # ------------------------------------------------------------------------------------------ related rows
+    def measure(self, scan: Scan, aggregates: list[Aggregate]) -> dict[str, exp.Expr]:
+        """A column for each aggregate over the related rows, NULL where there are none: joined as one grouped query."""
+        relation = scan.select(aggregates)
+        alias = f"s_{digest(self.alias, relation.sql())}"
+        keys = [exp.column(f"k{index}", table=alias).eq(key.copy()) for index, key in enumerate(scan.anchor)]
+        self.join(alias, exp.Subquery(this=relation), exp.and_(*keys))
+        return {aggregate.name: exp.column(aggregate.name, table=alias) for aggregate in aggregates}
+
+    def verdict(self, scan: Scan, aggregates: list[Aggregate], tree: exp.Expr, default: bool | None) -> exp.Expr:
+        """A two-valued expression over aggregates (named by plain columns); `default` is what it says without rows."""
+        columns = self.measure(scan, aggregates)
+        return substitute(tree, columns)
+
+
+class EntityScope(Scope):
+    """The rows of an entity: what is asked of related rows is not joined here but handed to the dispatch plan."""
+
+    def measure(self, scan: Scan, aggregates: list[Aggregate]) -> dict[str, exp.Expr]:
+        return self.lowering.dispatch.values(scan, aggregates)
+
+    def verdict(self, scan: Scan, aggregates: list[Aggregate], tree: exp.Expr, default: bool | None) -> exp.Expr:
+        if default is None:
+            return substitute(tree, self.measure(scan, aggregates))
+        return self.lowering.dispatch.bit(scan, aggregates, tree, default)
+
+
+def substitute(tree: exp.Expr, columns: dict[str, exp.Expr]) -> exp.Expr:
+    """`tree` with its plain columns replaced by the trees of the same name."""
+    root = exp.Paren(this=tree.copy())
+    for column in list(root.find_all(exp.Column)):
+        if not column.table and column.name in columns:
+            column.replace(columns[column.name].copy())
+    result = root.this
+    assert isinstance(result, exp.Expr)
+    return result.pop()

@@ -1,0 +1,5 @@
+"""What a user may write, how it is read, and the project that comes of it."""
+
+from cdp.project.load import LOCK_FILE, ROOT_FILE, Project, load
+
+__all__ = ["LOCK_FILE", "ROOT_FILE", "Project", "load"]

@@ -1,0 +1,286 @@
+"""A folder of YAML ► a Project, and everything that is wrong with its files, all in one go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import ValidationError
+
+from cdp.errors import Mark, ProjectError
+from cdp.project.model import LATER_MODES, MODES, Audience, Entity, Files, Policy, ProjectFile, Source, Sync, Trait
+from cdp.project.part import Later, Resource
+from cdp.project.reader import Map, near_key, read
+from cdp.project.reading import Reading, key_mark, value_mark
+from cdp.project.values import project_names, render_values
+from cdp.project.words import name_problem
+
+ROOT_FILE = "cdp_project.yml"
+LOCK_FILE = "sources.lock.yml"
+_KINDS: dict[str, type[Resource]] = {"sources": Source, "entities": Entity, "audiences": Audience, "syncs": Sync}
+_SINGULAR = {"sources": "source", "entities": "entity", "audiences": "audience", "syncs": "sync"}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A whole project: what a user wrote, by name. Nothing here has been looked up in a warehouse.
+
+    `lock` holds the column types of `sources.lock.yml`; `broken` the resources that could not be read
+    (kind, name), so that nobody complains about them twice.
+    """
+
+    root: Path
+    file: ProjectFile
+    sources: dict[str, Source] = field(default_factory=dict)
+    entities: dict[str, Entity] = field(default_factory=dict)
+    traits: dict[str, dict[str, Trait]] = field(default_factory=dict)
+    audiences: dict[str, Audience] = field(default_factory=dict)
+    policies: dict[str, Policy] = field(default_factory=dict)
+    syncs: dict[str, Sync] = field(default_factory=dict)
+    lock: dict[str, dict[str, str]] = field(default_factory=dict)
+    broken: frozenset[tuple[str, str]] = frozenset()
+    reading: Reading = field(default_factory=Reading, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The project's name."""
+        return self.file.name
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone of calendar windows."""
+        return ZoneInfo(self.file.timezone)
+
+    @classmethod
+    def load(
+        cls, root: Path | str, *, variables: Mapping[str, Any] | None = None, target: Mapping[str, Any] | None = None
+    ) -> Project:
+        """The project in the folder `root`; raises ProjectError with all mistakes of its files."""
+        project = load(Path(root), variables=variables, target=target)
+        if project.reading.errors:
+            raise ProjectError(project.reading.problems)
+        return project
+
+
+def load(root: Path, *, variables: Mapping[str, Any] | None = None, target: Mapping[str, Any] | None = None) -> Project:
+    """As much of the project as can be read; its mistakes stand in `project.reading`.
+
+    Raises ProjectError where there is no project at all.
+    """
+    root = root.resolve()
+    reading = Reading()
+    head = _head(root, reading)
+    if head is None:
+        raise ProjectError(reading.problems)
+    given = {**head.vars, **(variables or {})}
+    names = project_names(given, target)
+    loader = _Loader(reading)
+    for path in _files(root, head.ignore, reading):
+        document = read(path, root=root)
+        reading.lines[document.file] = document.lines
+        reading.problems += document.problems
+        render_values(document.data, names, reading)
+        loader.take(document.data)
+    lock = _lock(root, reading)
+    project = Project(
+        root, head, loader.sources, loader.entities, loader.traits, loader.audiences, loader.policies, loader.syncs,
+        lock, frozenset(loader.broken), reading,
+    )  # fmt: skip
+    return _enabled(project)
+
+
+def _head(root: Path, reading: Reading) -> ProjectFile | None:
+    path = root / ROOT_FILE
+    if not path.is_file():
+        reading.problem(
+            "CDP100", f"there is no {ROOT_FILE} in {root}", None, "go to the project's folder, or make one: cdp init"
+        )
+        return None
+    document = read(path, root=root)
+    reading.lines[document.file] = document.lines
+    reading.problems += document.problems
+    if document.problems:
+        return None
+    data = document.data
+    for key in Files.model_fields:
+        if key in data:
+            reading.problem(
+                "CDP104", f"`{key}` in {ROOT_FILE}", key_mark(data, key), "resources stand in any other *.yml", length=len(key)
+            )
+            data.pop(key)
+    before = len(reading.errors)
+    try:
+        head = ProjectFile.model_validate(data, context=reading)
+    except ValidationError as error:
+        reading.of_pydantic(error, data, "project")
+        return None
+    if head.timezone not in available_timezones():
+        reading.unknown(
+            "CDP111", f"there is no time zone `{head.timezone}`", head.timezone, sorted(available_timezones()),
+            "zones", head.at("timezone"),
+        )  # fmt: skip
+    return None if len(reading.errors) > before else head
+
+
+def _files(root: Path, ignore: list[str], reading: Reading) -> Iterator[Path]:
+    """Every *.yml of the project in the order of its path; `*.yaml` is noted as a mistake."""
+    skipped = {root / part.rstrip("/") for part in ignore} | {root / "target"}
+    for folder, folders, files in os.walk(root):
+        here = Path(folder)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and here / name not in skipped)
+        for name in sorted(files):
+            path = here / name
+            if path in skipped or name.startswith("."):
+                continue
+            if name.endswith(".yaml"):
+                mark = Mark(path.relative_to(root).as_posix(), 1, 1)
+                reading.problem("CDP100", f"{name} ends in .yaml and would not be read", mark, "rename it to .yml, or list it in `ignore:`")
+            elif name.endswith(".yml") and not (here == root and name in (ROOT_FILE, LOCK_FILE)) and name != "profiles.yml":
+                yield path
+
+
+class _Loader:
+    """Gathers resources from files; a name given twice is noted with both places."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
+        self.sources: dict[str, Any] = {}
+        self.entities: dict[str, Any] = {}
+        self.audiences: dict[str, Any] = {}
+        self.syncs: dict[str, Any] = {}
+        self.policies: dict[str, Policy] = {}
+        self.traits: dict[str, dict[str, Trait]] = {}
+        self.broken: set[tuple[str, str]] = set()
+
+    def take(self, data: Map) -> None:
+        """Take in one file."""
+        for key in data:
+            if key not in Files.model_fields:
+                self.reading.problem(
+                    "CDP104", f"unknown key `{key}`", data.keys_at[key], near_key(key, list(Files.model_fields)), length=len(key)
+                )
+            elif any(isinstance(extra, Later) for extra in Files.model_fields[key].metadata):
+                self.reading.later(f"`{key}`", data.keys_at[key])
+            elif data[key] is None:
+                continue
+            elif not isinstance(data[key], Map):
+                self.reading.problem("CDP105", f"`{key}` must be a map by name", data.values_at[key])
+            elif key == "traits":
+                self._traits(data[key])
+            elif key == "policies":
+                for name in data[key]:
+                    policy = self._part(Policy, data[key], name, f"policy {name}")
+                    if policy is not None:
+                        self._put(self.policies, name, policy, "policies of", data[key])
+            else:
+                for name in data[key]:
+                    self._resource(key, data[key], name)
+
+    def _traits(self, data: Map) -> None:
+        for entity in data:
+            if not isinstance(data[entity], Map):
+                self.reading.problem("CDP105", f"`traits.{entity}` must be a map by name", data.values_at[entity])
+                continue
+            for name in data[entity]:
+                self._name(name, "trait", data[entity].keys_at[name])
+                trait = self._part(Trait, data[entity], name, f"trait {entity}.{name}")
+                if trait is None or not self._one_kind(trait, entity, name):
+                    self.broken.add(("trait", f"{entity}.{name}"))
+                else:
+                    self._put(self.traits.setdefault(entity, {}), name, trait, f"trait {entity}.", data[entity])
+
+    def _one_kind(self, trait: Trait, entity: str, name: str) -> bool:
+        if len(trait.kinds) == 1:
+            return True
+        if trait.origin is None or not any(key in trait.origin for key in ("ntile", "rank", "query", "lookup", "from")):
+            said = f"has both `{trait.kinds[0]}` and `{trait.kinds[1]}`" if trait.kinds else "says not what it is"
+            self.reading.problem(
+                "CDP105", f"trait `{entity}.{name}` {said}", trait.at(), "one of count, sum, first, formula … with its path"
+            )
+        return False
+
+    def _resource(self, kind: str, data: Map, name: str) -> None:
+        singular = _SINGULAR[kind]
+        self._name(name, singular, data.keys_at[name])
+        resource = self._part(_KINDS[kind], data, name, f"{singular} {name}")
+        if resource is None or (isinstance(resource, Sync) and not self._mode(resource)):
+            self.broken.add((singular, name))
+            return
+        self._put(getattr(self, kind), name, resource, singular, data)
+
+    def _mode(self, sync: Sync) -> bool:
+        if sync.mode in MODES:
+            return True
+        if sync.mode in LATER_MODES:
+            self.reading.later(f"the mode `{sync.mode}`", sync.at("mode"))
+        else:
+            self.reading.unknown("CDP105", f"there is no mode `{sync.mode}`", sync.mode, (*MODES, *LATER_MODES), "modes", sync.at("mode"))
+        return False
+
+    def _part(self, model: type[Any], data: Map, name: str, what: str) -> Any:
+        raw = data[name]
+        before = len(self.reading.errors)
+        try:
+            part = model.model_validate({} if raw is None else raw, context=self.reading)
+        except ValidationError as error:
+            self.reading.of_pydantic(error, raw if raw is not None else data, what)
+            return None
+        if len(self.reading.errors) > before:
+            return None
+        if isinstance(part, Resource):
+            named = part.model_copy(update={"name": name})
+            named._key_mark = data.keys_at[name]
+            named._origin = part._origin
+            return named
+        return part
+
+    def _put(self, where: dict[str, Any], name: str, value: Any, kind: str, data: Map) -> None:
+        if name in where:
+            first = where[name].mark if isinstance(where[name], Resource) else where[name].at()
+            self.reading.problem("CDP109", f"{kind} `{name}` is declared twice; first at {first}", key_mark(data, name), length=len(name))
+        else:
+            where[name] = value
+
+    def _name(self, name: str, kind: str, mark: Mark | None) -> None:
+        wrong = name_problem(name, kind)
+        if wrong:
+            self.reading.problem("CDP109", wrong, mark, length=len(name))
+
+
+def _lock(root: Path, reading: Reading) -> dict[str, dict[str, str]]:
+    path = root / LOCK_FILE
+    if not path.exists():
+        return {}
+    document = read(path, root=root)
+    reading.lines[document.file] = document.lines
+    reading.problems += document.problems
+    data = document.data
+    sources = data.get("sources", {})
+    if document.problems or not isinstance(sources, Map):
+        return {}
+    if data.get("version") != 1:
+        reading.problem("CDP105", f"{LOCK_FILE} has no `version: 1`", value_mark(data, "version") or data.at, "make it again: cdp sources freeze")
+    return {
+        name: {str(column): str(kind) for column, kind in columns.items()}
+        for name, columns in sources.items()
+        if isinstance(columns, Map)
+    }
+
+
+def _enabled(project: Project) -> Project:
+    """The project without what says `enabled: false`."""
+    return replace(
+        project,
+        sources={name: item for name, item in project.sources.items() if item.enabled},
+        entities={name: item for name, item in project.entities.items() if item.enabled},
+        audiences={name: item for name, item in project.audiences.items() if item.enabled},
+        syncs={name: item for name, item in project.syncs.items() if item.enabled},
+        traits={
+            entity: {name: item for name, item in traits.items() if item.enabled}
+            for entity, traits in project.traits.items()
+        },
+    )

@@ -1,0 +1,460 @@
+"""What can be named: nodes (entities and sources), their columns, and the relations that lead from one to another.
+
+Every relation, however it was declared, becomes equality of join keys between the rows of two nodes; a way over a link
+table or an alias becomes several such hops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cdp.errors import Mark, suggestion
+from cdp.project.load import Project
+from cdp.project.model import Entity, Ids, Relation, Source
+from cdp.project.part import Part
+from cdp.project.reading import Reading, key_mark
+
+SEGMENT = {
+    "message_id": "text", "type": "text", "event": "text", "timestamp": "timestamp", "received_at": "timestamp",
+    "user_id": "text", "anonymous_id": "text", "properties": "json", "traits": "json", "context": "json",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class JoinKey:
+    """A column that rows are joined by: the id of an entity, the id that a role leads to, or a user's column."""
+
+    kind: Literal["id", "role", "column"]
+    name: str
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One step from the rows of `origin` to the rows of `to`: pairs of (own key, their key)."""
+
+    name: str
+    origin: str
+    to: str
+    many: bool
+    keys: tuple[tuple[JoinKey, JoinKey], ...]
+
+
+@dataclass(frozen=True)
+class ColumnRef:
+    """A value of one row. `property`: a bare name of a Segment row; `keys`: what follows into JSON."""
+
+    kind: Literal["id", "attribute", "trait", "column", "property"]
+    name: str
+    type: str | None
+    keys: tuple[str, ...] = ()
+    pii: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a path ends: the hops to a node, and the column there (None: its rows)."""
+
+    hops: tuple[Hop, ...]
+    node: str
+    column: ColumnRef | None
+
+
+class PathError(Exception):
+    """A path that leads nowhere."""
+
+    def __init__(self, message: str, hint: str | None = None, code: str = "CDP112") -> None:
+        super().__init__(message)
+        self.message, self.hint, self.code = message, hint, code
+
+
+@dataclass
+class Node:
+    """An entity or a source that stands for itself (a source that a keyed entity takes over is that entity)."""
+
+    name: str
+    entity: Entity | None
+    source: Source | None
+    columns: dict[str, str | None] = field(default_factory=dict)
+    complete: bool = False  # `columns` is all there is
+    attributes: dict[str, str | None] = field(default_factory=dict)
+    traits: dict[str, Any] = field(default_factory=dict)
+    hops: dict[str, tuple[Hop, ...]] = field(default_factory=dict)
+    ambiguous: set[str] = field(default_factory=set)
+    aliases: dict[str, list[str]] = field(default_factory=dict)
+    roles: dict[str, tuple[str, Any]] = field(default_factory=dict)  # role -> (entity, its ids)
+    ids: Ids = field(default_factory=dict)
+
+    @property
+    def resolved(self) -> bool:
+        """Made by an identity graph."""
+        return self.entity is not None and self.entity.identity is not None
+
+    @property
+    def segment(self) -> bool:
+        """Its rows have Segment's shape."""
+        return self.source is not None and self.source.spec == "segment"
+
+    @property
+    def time(self) -> str | None:
+        """The column that says when a row became true."""
+        if self.source is None:
+            return None
+        return self.source.time or ("timestamp" if self.segment else None)
+
+    @property
+    def event(self) -> str | None:
+        """The column that names a row's event."""
+        if self.source is None:
+            return None
+        return self.source.event or ("event" if self.segment else None)
+
+    @property
+    def stream(self) -> bool:
+        """Its rows are events."""
+        return self.event is not None
+
+    def names(self) -> list[str]:
+        """Everything that may be named here, for suggestions."""
+        own = [*self.attributes, *self.traits, *self.columns, *self.hops, *self.aliases]
+        return list(dict.fromkeys([f"{self.entity.name}_id", *own] if self.entity else own))
+
+    def spelling(self, name: str) -> str | None:
+        """The catalogue's spelling of a column, whatever case it was named in."""
+        if name in self.columns:
+            return name
+        same = [column for column in self.columns if column.lower() == name.lower()]
+        return same[0] if len(same) == 1 else None
+
+
+class Schema:
+    """All nodes of a project. Mistakes in relations and ids are noted while it is built."""
+
+    def __init__(self, project: Project, reading: Reading) -> None:
+        self.project = project
+        self.reading = reading
+        self.nodes: dict[str, Node] = {}
+        self.taken: dict[str, str] = {}  # source -> keyed entity
+        self._make_nodes()
+        for node in self.nodes.values():
+            self._relate(node)
+        self._one_namespace()
+
+    # -------------------------------------------------------------------------------------------- nodes
+    def _make_nodes(self) -> None:
+        project = self.project
+        for entity in project.entities.values():
+            if entity.from_ is not None:
+                if entity.from_ in project.sources:
+                    if entity.from_ in self.taken:
+                        self.reading.problem(
+                            "CDP113", f"source `{entity.from_}` is taken by `{self.taken[entity.from_]}` already", entity.at("from")
+                        )
+                    self.taken[entity.from_] = entity.name
+                elif ("source", entity.from_) not in project.broken:
+                    self.reading.unknown(
+                        "CDP112", f"there is no source `{entity.from_}`", entity.from_, project.sources, "sources", entity.at("from")
+                    )
+        for name, source in project.sources.items():
+            if name not in self.taken:
+                self.nodes[name] = self._node(name, None, source)
+        for name, entity in project.entities.items():
+            if name in self.nodes:
+                self.reading.problem("CDP109", f"`{name}` is both a source and an entity", entity.mark, length=len(name))
+            self.nodes[name] = self._node(name, entity, project.sources.get(entity.from_ or ""))
+        for entity_name, traits in project.traits.items():
+            if entity_name in self.nodes and self.nodes[entity_name].entity is not None:
+                self.nodes[entity_name].traits = dict(traits)
+            elif ("entity", entity_name) not in project.broken:
+                mark = next(iter(traits.values())).mark if traits else None
+                self.reading.unknown(
+                    "CDP112", f"traits of `{entity_name}`, which is no entity", entity_name, project.entities, "entities", mark
+                )
+
+    def _node(self, name: str, entity: Entity | None, source: Source | None) -> Node:
+        node = Node(name, entity, source)
+        if source is not None:
+            lock = self.project.lock.get(source.name)
+            if source.spec == "segment":
+                node.columns.update(SEGMENT)
+            if lock is not None:
+                if source.spec == "segment":
+                    node.columns = {k: SEGMENT.get(snake(k), v) for k, v in lock.items()}
+                else:
+                    node.columns.update(lock)
+            for column, told in source.columns.items():
+                spelled = node.spelling(column) or column
+                node.columns[spelled] = told.type or node.columns.get(spelled)
+            node.complete = lock is not None or source.only or source.spec == "segment"
+            node.ids = dict(source.ids)
+            if source.spec == "segment" and not node.ids:
+                node.ids = self._segment_ids()
+        if entity is not None:
+            node.ids = {**node.ids, **entity.ids}
+            if entity.identity is not None:
+                for identifier in entity.identity.by_name:
+                    node.attributes[identifier] = "text"
+            for attribute, rule in entity.attributes.items():
+                node.attributes[attribute] = "list" if rule.pick == "all" else rule.type
+        return node
+
+    def _segment_ids(self) -> Ids:
+        """The ids of a Segment stream belong to the one entity that has identifiers of these names."""
+        wanted = {"user_id", "anonymous_id"}
+        fits = [
+            name
+            for name, entity in self.project.entities.items()
+            if entity.identity is not None and wanted & set(entity.identity.by_name)
+        ]
+        if len(fits) != 1:
+            return {}
+        entity = self.project.entities[fits[0]]
+        assert entity.identity is not None
+        return {fits[0]: {name: [name] for name in entity.identity.by_name if name in wanted}}
+
+    # -------------------------------------------------------------------------------------------- relations
+    def _relate(self, node: Node) -> None:
+        for entity_name in list(node.ids):
+            holder = self._holder(node, entity_name)
+            if not self._is_entity(entity_name, holder):
+                node.ids.pop(entity_name)
+                continue
+            if node.entity is not None and node.entity.name == entity_name:
+                continue
+            self._check_ids(node, entity_name, node.ids[entity_name], holder)
+            key = (JoinKey("id", entity_name), JoinKey("id", entity_name))
+            self._add(node, entity_name, (Hop(entity_name, node.name, entity_name, False, (key,)),), declared=False)
+            self._add(
+                self.nodes[entity_name], node.name, (Hop(node.name, entity_name, node.name, True, (key,)),), declared=False
+            )
+        for holder_part in (node.source, node.entity):
+            if holder_part is None:
+                continue
+            for name, relation in holder_part.relations.items():
+                mark = _within(holder_part, "relations", name)
+                if isinstance(relation, list):
+                    node.aliases[name] = relation
+                else:
+                    self._declared(node, name, relation, mark)
+
+    def _holder(self, node: Node, entity: str) -> Mark | None:
+        for part in (node.source, node.entity):
+            if part is not None and entity in part.ids:
+                return _within(part, "ids", entity)
+        return None
+
+    def _is_entity(self, name: str, mark: Mark | None) -> bool:
+        if name in self.nodes and self.nodes[name].entity is not None:
+            return True
+        if ("entity", name) not in self.project.broken:
+            self.reading.unknown("CDP112", f"ids of `{name}`, which is no entity", name, self.project.entities, "entities", mark)
+        return False
+
+    def _check_ids(self, node: Node, entity_name: str, ids: Any, mark: Mark | None) -> None:
+        target = self.nodes[entity_name].entity
+        assert target is not None
+        if target.identity is not None:
+            if not isinstance(ids, dict):
+                self.reading.problem(
+                    "CDP113", f"ids of `{entity_name}` must name identifiers", mark,
+                    f"such as {{{next(iter(target.identity.by_name))}: column}}",
+                )  # fmt: skip
+                node.ids.pop(entity_name, None)
+                return
+            for kind in list(ids):
+                if kind not in target.identity.by_name:
+                    self.reading.unknown(
+                        "CDP112", f"{entity_name} has no identifier `{kind}`", kind, target.identity.by_name,
+                        f"identifiers of {entity_name}", key_mark(ids, kind) or mark,
+                    )  # fmt: skip
+                    ids.pop(kind)
+        elif isinstance(ids, dict) or len(ids) != len(target.key or []):
+            self.reading.problem(
+                "CDP113", f"`{entity_name}` is keyed by {', '.join(target.key or [])}", mark,
+                f"write {entity_name}: column (a list for a composite key)",
+            )  # fmt: skip
+            node.ids.pop(entity_name, None)
+
+    def _declared(self, node: Node, name: str, relation: Relation, mark: Mark | None) -> None:
+        if relation.through is not None:
+            self._through(node, name, relation, mark)
+            return
+        other = self._node_named(relation.to or "", mark)
+        if other is None:
+            return
+        if relation.by is not None:
+            keys = tuple((self._key(node, own, mark), self._key(other, theirs, mark)) for own, theirs in relation.by.items())
+        else:
+            node.roles[name] = (other.name, self._role_ids(other, relation.ids, mark))
+            keys = ((JoinKey("role", name), JoinKey("id", other.name)),)
+        self._add(node, name, (Hop(name, node.name, other.name, False, keys),), declared=True)
+        if relation.inverse:
+            back = tuple((theirs, own) for own, theirs in keys)
+            self._add(other, relation.inverse, (Hop(relation.inverse, other.name, node.name, True, back),), declared=True)
+
+    def _role_ids(self, other: Node, ids: Any, mark: Mark | None) -> Any:
+        if other.entity is None:
+            self.reading.problem("CDP113", f"`ids` leads to an entity, and `{other.name}` is a source", mark, "use `by:`")
+        elif isinstance(ids, dict) and list(ids) == [other.name]:
+            return ids[other.name]
+        return ids
+
+    def _through(self, node: Node, name: str, relation: Relation, mark: Mark | None) -> None:
+        through = relation.through
+        assert through is not None
+        link = self._node_named(through.source, mark)
+        if link is None:
+            return
+        left = tuple((self._key(node, own, mark), self._key(link, its, mark)) for own, its in through.left.items())
+        first = Hop(link.name, node.name, link.name, True, left)
+        right = dict(through.right)
+        if "ids" in right and isinstance(right["ids"], dict) and len(right["ids"]) == 1:
+            to, ids = next(iter(right["ids"].items()))
+            other = self._node_named(to, mark)
+            role = f"{node.name}_{name}"[:40]
+            link.roles[role] = (to, _listed(ids))
+            pairs: tuple[tuple[JoinKey, JoinKey], ...] = ((JoinKey("role", role), JoinKey("id", to)),)
+        else:
+            other = self._node_named(str(right.pop("to", "")), mark)
+            if other is None:
+                return
+            pairs = tuple((self._key(link, its, mark), self._key(other, str(theirs), mark)) for its, theirs in right.items())
+        if other is None or not pairs:
+            self.reading.problem("CDP113", f"relation `{name}` has no right side", mark, "right: {its column: other's, to: node} or {ids: …}")
+            return
+        second = Hop(name, link.name, other.name, False, pairs)
+        self._add(node, name, (first, second), declared=True)
+        if relation.inverse:
+            back = Hop(link.name, other.name, link.name, True, tuple((theirs, own) for own, theirs in pairs))
+            home = Hop(relation.inverse, link.name, node.name, False, tuple((its, own) for own, its in left))
+            self._add(other, relation.inverse, (back, home), declared=True)
+
+    def _node_named(self, name: str, mark: Mark | None) -> Node | None:
+        found = self.nodes.get(self.taken.get(name, name))
+        if found is None and ("source", name) not in self.project.broken and ("entity", name) not in self.project.broken:
+            self.reading.unknown("CDP112", f"there is no source or entity `{name}`", name, list(self.nodes), "there are", mark)
+        return found
+
+    def _key(self, node: Node, name: str, mark: Mark | None) -> JoinKey:
+        if node.entity is not None and name == f"{node.entity.name}_id":
+            return JoinKey("id", node.entity.name)
+        if node.source is not None:
+            spelled = node.spelling(name)
+            if spelled is None and node.complete:
+                self.reading.unknown("CDP112", f"{node.name} has no column `{name}`", name, node.columns, f"columns of {node.name}", mark)
+            return JoinKey("column", spelled or name)
+        return JoinKey("column", name)
+
+    def _add(self, node: Node, name: str, hops: tuple[Hop, ...], *, declared: bool) -> None:
+        there = node.hops.get(name)
+        if there is not None and there != hops and not declared:
+            node.ambiguous.add(name)
+            return
+        if declared:
+            node.ambiguous.discard(name)
+        node.hops[name] = hops
+
+    def _one_namespace(self) -> None:
+        for node in self.nodes.values():
+            if node.entity is None:
+                continue
+            kinds: dict[str, str] = dict.fromkeys(node.attributes, "an attribute")
+            for kind, names in (("a trait", node.traits), ("a relation", node.hops), ("an alias", node.aliases)):
+                for name in names:
+                    if name in kinds:
+                        trait = node.traits.get(name)
+                        self.reading.problem(
+                            "CDP109", f"`{name}` of {node.name} is both {kinds[name]} and {kind}",
+                            trait.mark if trait is not None else node.entity.mark, "one entity has one namespace", length=len(name),
+                        )  # fmt: skip
+                    kinds[name] = kind
+
+    # -------------------------------------------------------------------------------------------- paths
+    def resolve(self, node_name: str, path: str) -> Place:
+        """Where a path leads from the rows of a node; raises PathError."""
+        node, hops, names = self.nodes[node_name], (), path.split(".")
+        hops_so_far: tuple[Hop, ...] = hops
+        depth = 0
+        while names:
+            name = names[0]
+            if name in node.ambiguous:
+                raise PathError(f"two ways lead from {node.name} to `{name}`", "name one of them in `relations:`")
+            if name in node.hops:
+                found = node.hops[name]
+            elif name in node.aliases:
+                names[:1] = node.aliases[name]
+                depth += 1
+                if depth > 20:
+                    raise PathError(f"the alias `{name}` of {node.name} leads back to itself", code="CDP114")
+                continue
+            else:
+                break
+            hops_so_far += found
+            node = self.nodes[found[-1].to]
+            names = names[1:]
+        if not names:
+            return Place(hops_so_far, node.name, None)
+        return Place(hops_so_far, node.name, self.column(node, names))
+
+    def column(self, node: Node, names: list[str]) -> ColumnRef:
+        """The value that `names` (a column, then JSON keys) stands for in a row of `node`; raises PathError."""
+        name, keys = names[0], tuple(names[1:])
+        whole = ".".join(names)
+        if node.entity is not None:
+            if name == f"{node.entity.name}_id" and not keys:
+                return ColumnRef("id", node.entity.name, "text")
+            if name in node.attributes:
+                rule = node.entity.attributes.get(name)
+                return ColumnRef("attribute", name, node.attributes[name], keys, bool(rule and rule.pii))
+            if name in node.traits:
+                return ColumnRef("trait", name, None, keys, bool(node.traits[name].pii))
+        if node.segment:
+            return self._segment_column(node, names)
+        if node.source is not None:
+            spelled = node.spelling(whole)
+            if spelled is not None:
+                name, keys = spelled, ()
+            told = node.spelling(name)
+            if told is not None or not node.complete:
+                kind = node.columns.get(told or name)
+                if keys and kind not in (None, "json", "list"):
+                    raise PathError(f"`{told}` of {node.name} is {kind} and holds no `{keys[0]}`")
+                info = node.source.columns.get(told or name)
+                return ColumnRef("column", told or name, kind, keys, bool(info and info.pii))
+        raise PathError(f"{node.name} has no `{name}`", suggestion(name, node.names(), f"{node.name} has"))
+
+    def _segment_column(self, node: Node, names: list[str]) -> ColumnRef:
+        if names[0] != "row":
+            return ColumnRef("property", names[0], "json", tuple(names[1:]))
+        if len(names) < 2:
+            raise PathError("`row` needs the name of an envelope field", f"one of {', '.join(SEGMENT)}")
+        spelled = self.envelope(node, names[1])
+        if spelled is None:
+            raise PathError(f"a Segment row has no `{names[1]}`", suggestion(names[1], list(node.columns), "it has"))
+        return ColumnRef("column", spelled, node.columns[spelled], tuple(names[2:]))
+
+    def envelope(self, node: Node, name: str) -> str | None:
+        """The catalogue's spelling of an envelope field of a Segment row (camelCase is accepted)."""
+        return next((column for column in node.columns if snake(column) == snake(name)), None)
+
+
+def _within(part: Part, key: str, name: str) -> Mark | None:
+    """Where `name` stands in the map under `key`."""
+    holder = part.origin.get(key) if part.origin is not None else None
+    return key_mark(holder, name) if isinstance(holder, dict) else None
+
+
+def snake(name: str) -> str:
+    """camelCase as snake_case."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_") if not name.isupper() else name.lower()
+
+
+def _listed(ids: Mapping[str, Any] | Any) -> Any:
+    """ids in the form that the models make of them: every expression in a list."""
+    if isinstance(ids, Mapping):
+        return {kind: [value] if isinstance(value, str) else list(value) for kind, value in ids.items()}
+    return [ids] if isinstance(ids, str) else list(ids)
+
+
+

@@ -1,0 +1,110 @@
+"""Verdicts into the ledger, the refused rows and the log: one transaction per fold, harmless when done twice.
+
+A verdict is joined to its staged row and takes that row out of the stage in the same transaction: the second time there is
+nothing to join.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlglot import exp
+
+from cdp.compile.plan import SyncPlan
+from cdp.compile.render import text
+from cdp.sync.diff import Route
+from cdp.sync.expression import Known, digest, log_entry
+from cdp.sync.fault import point
+from cdp.sync.journal import FOLD
+from cdp.sync.lease import Lease
+from cdp.sync.ledger import REFUSED
+from cdp.sync.names import Names
+from cdp.sync.state import State
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The statements of a fold, made once per run.
+
+    `fields` are those that stage and ledger both have as columns; `account` is noted beside every accepted row.
+    """
+
+    state: State
+    names: Names
+    statements: tuple[str, ...]
+    untried: str
+
+    @classmethod
+    def of(
+        cls,
+        state: State,
+        plan: SyncPlan,
+        route: Route,
+        names: Names,
+        *,
+        run_id: str,
+        account: str,
+        fields: Sequence[Known],
+        bulk: bool,
+    ) -> Folder:
+        """`bulk`: accepted adds stand in the log once per batch, not once per row."""
+        base: dict[str, Any] = {"fold": names.fold, "stage": names.stage}
+        log = {"log": state.table("sync_log"), "sync": text(plan.name)}
+        main = names.ledger if route.record else names.members
+        statements = [state.sql("fold_log", **base, **log, ledger=main, entry=_entry(fields, route), bulk=bulk)]
+        if bulk:
+            statements.append(state.sql("fold_log_bulk", **base, **log))
+        for part, ledger, kept in (("record", names.ledger, route.record), ("list", names.members, route.members)):
+            if kept:
+                statements += _ledger(state, base, part, ledger, account, fields if part == "record" else ())
+        refused = {**base, "refused": names.refused}
+        statements.append(state.sql("fold_refused", **refused, digest=digest([k.field for k in fields], "t")))
+        statements.append(state.sql("fold_settled", **refused))
+        statements.append(state.sql("fold_stage", **base))
+        note = {"sync_runs": state.table("sync_runs"), "sync": text(plan.name), "run_id": text(run_id)}
+        statements.append(state.sql("note_run", **note, ledger=main, values=[]))
+        return cls(state, names, tuple(statements), state.sql("fold_untried", **base))
+
+    def load(self, path: Path) -> None:
+        """Bring expanded verdicts into the warehouse."""
+        self.state.warehouse.load_json_lines(self.names.fold, path, FOLD)
+
+    def fold(self, lease: Lease, *, last: bool = False) -> None:
+        """Fold what was loaded; `last`, at the orderly end of a run: what was never tried is not in doubt.
+
+        Raises LeaseError CDP434 where another run has taken over.
+        """
+        warehouse = self.state.warehouse
+        point("fold")
+        with warehouse.transaction():
+            lease.renew()
+            for statement in self.statements:
+                warehouse.execute(statement)
+            if last:
+                warehouse.execute(self.untried)
+            point("folding")
+        point("folded")
+
+
+def _entry(fields: Sequence[Known], route: Route) -> exp.Expr:
+    return log_entry(fields) if fields and route.record else exp.cast(exp.null(), exp.DataType.build("TEXT"))
+
+
+def _ledger(
+    state: State, base: dict[str, Any], part: str, ledger: str, account: str, fields: Sequence[Known]
+) -> list[str]:
+    where = {**base, "ledger": ledger, "part": part}
+    columns = [{"column": known.column, "omit": known.field.nulls == "omit"} for known in fields]
+    return [
+        state.sql("fold_ledger", **where, account=text(account), fields=columns),
+        state.sql("fold_replaced", **where),
+        state.sql("fold_removed", **where),
+    ]
+
+
+def ensure_refused(state: State, names: Names) -> None:
+    """Make the table of refused rows where it is missing."""
+    state.create(names.refused.rsplit(".", 1)[1], REFUSED)

@@ -1,0 +1,31 @@
+"""What the compiler may know of an engine: its dialect, its functions, how finely to group scans. No connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+Build = Callable[[Sequence[exp.Expr]], exp.Expr]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts of one engine.
+
+    `functions` turns each of our canonical functions (`cdp_…`) into this engine's tree, `rewrites` each node class
+    that sqlglot would carry over wrongly. A user's function that stands neither in `allowed` (sqlglot classes)
+    nor in `functions` never reaches the engine.
+    """
+
+    name: str  # duckdb, postgres, snowflake, bigquery, spark
+    dialect: str  # sqlglot's name
+    functions: Mapping[str, Build]
+    rewrites: Mapping[type[exp.Expr], Callable[[exp.Expr], exp.Expr]] = field(default_factory=dict)
+    lacks: Mapping[str, str] = field(default_factory=dict)  # user function (upper case) -> what to use instead
+    reads_files: bool = False
+    fold: str = "lower"  # how an unquoted name is stored: lower, upper, or none (kept, case-insensitive)
+    groups_by_window: bool = True  # split a scan by window class: cheap on DuckDB, a loss on Postgres
+    aggregates_per_scan: int = 30
+
