@@ -411,9 +411,9 @@ class Compiler:
     def _keyed_columns(self, entity: str, columns: dict[str, exp.Expr], personal: set[str]) -> None:
         node, rows = self.schema.nodes[entity], self.lowering.rows_of(self.schema.nodes[entity])
         for name in node.columns:
-            column, _ = rows.column(self.schema.column(node, [name]), None)
-            if name not in columns:
-                columns[name] = exp.column(column, table="e")
+            ref = self.schema.column(node, [name])
+            if ref.kind == "column" and name not in columns:
+                columns[name] = exp.column(rows.column(ref, None)[0], table="e")
             info = node.source.columns.get(name) if node.source is not None else None
             if info is not None and info.pii:
                 personal.add(name)
@@ -446,7 +446,8 @@ def _in_order(ranked: Ranked) -> exp.Expr:
 
 
 def _each(statements: list[Statement]) -> Script:
-    yield from statements
+    for statement in statements:
+        yield statement
 
 
 

@@ -118,7 +118,9 @@ def _sources(lowered: Lowered, check: bool) -> None:
 def _keyed_columns(rows: Rows) -> None:
     """A keyed entity's table holds the columns that are named under `columns`, in the lock, or used."""
     for name in rows.node.columns:
-        rows.column(rows.schema.column(rows.node, [name]), None)
+        ref = rows.schema.column(rows.node, [name])
+        if ref.kind == "column":
+            rows.column(ref, None)
 
 
 # ------------------------------------------------------------------------------------------------ entities

@@ -23,6 +23,7 @@ from cdp.shipped import shipped
 
 CANONICAL = "duckdb"
 _NAME = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*\Z")
+_PUNCTUATION = re.compile(r"[ ,+A-Z]*\Z")  # what a template itself puts between things: commas, DESC, UNION ALL
 _SLOT = re.compile(r"cdp_slot_(\d+)\Z")
 _LOOSE = (exp.Binary, exp.Unary, exp.Between, exp.In, exp.Is)  # need brackets inside another expression
 _HOLDERS = (exp.Alias, exp.Select, exp.Where, exp.Having, exp.Paren, exp.Func, exp.Tuple, exp.Ordered, exp.Group)
@@ -89,7 +90,7 @@ class Renderer:
         if isinstance(value, bool | int):
             return value
         if isinstance(value, str):
-            if not _NAME.match(value):
+            if not (_NAME.match(value) or _PUNCTUATION.match(value)):
                 raise CompileError("CDP201", f"{value!r} is no plain name and may not go into a template as text")
             return value
         if isinstance(value, jinja2.Undefined):

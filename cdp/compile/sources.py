@@ -30,7 +30,8 @@ class SourceParts:
 
     relation: exp.Expr
     columns: dict[str, exp.Expr]
-    where: exp.Expr
+    where: exp.Expr  # over the source's columns
+    kept: exp.Expr  # over ours
     key: exp.Expr | None
     loaded_at: exp.Expr
     identifiers: dict[str, tuple[tuple[str, str], ...]]
@@ -54,15 +55,15 @@ def source_parts(rows: Rows, resolved: set[str], schema: Schema) -> SourceParts:
         columns[f"{node.entity.name}_id"] = key if key is not None else exp.cast(exp.null(), "TEXT")
     columns.update({name: value.tree for name, value in rows.columns.items()})
     columns = {"row_key": key if key is not None else _hash(columns), **columns}
-    where = _where(rows)
+    kept: list[exp.Expr] = []
     if at is not None:
-        late = exp.LT(this=at.copy(), expression=rows.clock.literal())
-        where.append(exp.or_(exp.Is(this=at.copy(), expression=exp.null()), late))
+        early = exp.LT(this=exp.column("row_at"), expression=rows.clock.literal())
+        kept.append(exp.or_(exp.Is(this=exp.column("row_at"), expression=exp.null()), early))
     if node.entity is not None and key is not None:
-        where.append(exp.not_(exp.Is(this=key.copy(), expression=exp.null())))
+        kept.append(exp.not_(exp.Is(this=exp.column("row_key"), expression=exp.null())))
     loaded = _moment(rows, source.loaded_at, "loaded_at")
     return SourceParts(
-        relation_of(source, schema, rows), columns, both(where), None if source.unique else key,
+        relation_of(source, schema), columns, both(_where(rows)), both(kept), None if source.unique else key,
         loaded if loaded is not None else columns["row_at"], identifiers, source.file is not None,
     )  # fmt: skip
 
@@ -71,7 +72,7 @@ def source_script(parts: SourceParts, table: str, renderer: Renderer) -> Script:
     """One look for duplicates of the key, then the table."""
     duplicates = 0
     if parts.key is not None:
-        duplicates = yield renderer.statement("compile/duplicates", f"{table} duplicates", "probe", "", parts=parts)
+        duplicates = yield renderer.statement("compile/duplicates", f"{table} duplicates", "probe", "", parts=parts, row_at=parts.columns["row_at"])
     template = "compile/source_once" if duplicates else "compile/source"
     yield renderer.statement(template, table, "table", table, parts=parts, row_hash=_hash(parts.columns))
 
@@ -179,7 +180,7 @@ def _composite(parts: list[exp.Expr]) -> exp.Expr:
 
 
 # ------------------------------------------------------------------------------------------------ where it stands
-def relation_of(source: Source, schema: Schema, rows: Rows | None = None) -> exp.Expr:
+def relation_of(source: Source, schema: Schema) -> exp.Expr:
     """What a source is read from: a table, a file that DuckDB reads, or a query over other sources."""
     if source.table is not None:
         try:

@@ -55,6 +55,7 @@ class DuckDB(Warehouse):
         self.schema = schema
         self.state_schema = state_schema
         folder = project_dir or Path()
+        self._folder = project_dir
         self.path = ":memory:" if str(path) == ":memory:" else str(folder / path)
         self._attach = {name: str(folder / file) for name, file in (attach or {}).items()}
         self._patience = patience
@@ -91,6 +92,8 @@ class DuckDB(Warehouse):
                 connection.execute("USE cdp_warehouse_file")
             for setting in _SETTINGS:
                 connection.execute(setting)
+            if self._folder is not None:  # `file:` sources are paths from the project's folder
+                connection.execute(f"SET file_search_path = {literal(str(self._folder.resolve()))}")
             for name, file in self._attach.items():
                 connection.execute(f"ATTACH IF NOT EXISTS {literal(file)} AS {identifier(name)} (READ_ONLY)")
         except duckdb.Error:
@@ -119,12 +122,24 @@ class DuckDB(Warehouse):
 
     # statements
 
-    def _run(self, sql: str, values: list[object] | None = None) -> duckdb.DuckDBPyConnection:
-        connection = self._open()
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """What the driver raises inside becomes an error of ours."""
         try:
-            return connection.execute(sql, values) if values else connection.execute(sql)
+            yield
         except duckdb.Error as error:
+            if isinstance(error, duckdb.FatalException):
+                self.close()  # the instance refuses everything from now on; the next call opens a new one
             raise _refused(error) from None
+        except RuntimeError as error:  # what the driver makes of Ctrl-C
+            if "interrupted" not in str(error).lower():
+                raise
+            raise KeyboardInterrupt from None
+
+    def _run(self, sql: str, values: Mapping[str, object] | None = None) -> duckdb.DuckDBPyConnection:
+        connection = self._open()
+        with self._translated():
+            return connection.execute(sql, dict(values)) if values else connection.execute(sql)
 
     def _fetch(self, sql: str) -> duckdb.DuckDBPyConnection:
         """The open result of a SELECT, without TIMESTAMPTZ: fetching those needs a time zone package."""
@@ -145,18 +160,14 @@ class DuckDB(Warehouse):
 
     def rows(self, sql: str) -> list[tuple[object, ...]]:
         result = self._fetch(sql)
-        try:
+        with self._translated():
             return list(result.fetchall())
-        except duckdb.Error as error:
-            raise _refused(error) from None
 
     def stream(self, sql: str, size: int = 10_000) -> Iterator[list[tuple[object, ...]]]:
         result = self._fetch(sql)
         while True:
-            try:
+            with self._translated():
                 batch = result.fetchmany(size)
-            except duckdb.Error as error:
-                raise _refused(error) from None
             if not batch:
                 return
             yield list(batch)
@@ -249,10 +260,7 @@ class DuckDB(Warehouse):
             " SELECT database_name, schema_name, view_name, 'VIEW' FROM duckdb_views()) AS t"
             f" WHERE lower(name) = lower($n) AND {tell} ORDER BY database_name = current_database() DESC LIMIT 1"
         )
-        try:
-            found = self._open().execute(sql, values).fetchone()
-        except duckdb.Error as error:
-            raise _refused(error) from None
+        found = self._run(sql, values).fetchone()
         return (str(found[0]), str(found[1]), str(found[2]), str(found[3])) if found else None
 
     def _kind(self, table: str) -> str | None:
@@ -273,10 +281,7 @@ class DuckDB(Warehouse):
             f" UNION ALL SELECT view_name FROM duckdb_views() WHERE {where} AND NOT internal"
         )
         values = {"s": name, **({"d": database[0]} if database else {})}
-        try:
-            return tuple(sorted(str(row[0]) for row in self._open().execute(sql, values).fetchall()))
-        except duckdb.Error as error:
-            raise _refused(error) from None
+        return tuple(sorted(str(row[0]) for row in self._run(sql, values).fetchall()))
 
     def describe(self, select: str) -> tuple[Column, ...]:
         rows = self._run(f"DESCRIBE {select}").fetchall()
@@ -361,5 +366,8 @@ def _refused(error: duckdb.Error) -> WarehouseError:
         for quote in "'\"":
             message = re.sub(f"{quote}.*{quote}|{quote}.*\\Z", "(value)", message, flags=re.DOTALL)
         message = re.sub(r"with value \S+", "with value (value)", message).split("\n", 1)[0]
+    hint = "give DuckDB more memory, or free some" if isinstance(error, duckdb.OutOfMemoryException) else None
+    if isinstance(error, duckdb.InternalException | duckdb.FatalException):
+        message = message.split("\n", 1)[0]  # a stack trace follows
     lines = [line for line in message.splitlines() if line.strip()][:3]
-    return StatementError("CDP301", "; ".join(lines)[:600])
+    return StatementError("CDP301", "; ".join(lines)[:600], hint=hint)

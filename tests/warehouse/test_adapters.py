@@ -150,7 +150,8 @@ def test_json_columns_come_back_as_text(warehouse: Warehouse) -> None:
 def test_columns_are_found_without_regard_to_case_and_typed_in_our_words(warehouse: Warehouse) -> None:
     warehouse.execute(
         """CREATE TABLE cdp."Odd Name" ("Key" BIGINT, mail VARCHAR, "paid.at" TIMESTAMPTZ, amount DECIMAL(10, 2),
-        ratio DOUBLE PRECISION, ok BOOLEAN, born DATE, doc JSON, tags TEXT[], uid UUID, small SMALLINT, seen TIMESTAMP)"""
+        ratio DOUBLE PRECISION, ok BOOLEAN, born DATE, doc JSON, tags TEXT[], uid UUID, small SMALLINT,
+        seen TIMESTAMP)"""
     )
     columns = warehouse.columns('CDP."ODD NAME"')
     assert columns is not None
@@ -176,9 +177,7 @@ def test_columns_are_found_without_regard_to_case_and_typed_in_our_words(warehou
 
 def test_a_select_is_described_without_being_run(warehouse: Warehouse) -> None:
     warehouse.make_table("cdp.t", "SELECT 0 AS zero")
-    columns = warehouse.describe(
-        "WITH x AS (SELECT 1 // zero AS boom, 'a' AS b FROM cdp.t) SELECT b, boom FROM x".replace("//", "%")
-    )
+    columns = warehouse.describe("WITH x AS (SELECT 1 % zero AS boom, 'a' AS b FROM cdp.t) SELECT b, boom FROM x")
     assert [column.name for column in columns] == ["b", "boom"]
     assert isinstance(columns[0], Column)
     assert columns[0].type == "text"

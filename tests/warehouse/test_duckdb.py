@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -170,3 +171,23 @@ def test_structures_and_lists_are_unloaded_as_json_text(duckdb: DuckDB, tmp_path
     path = tmp_path / "x.jsonl"
     duckdb.unload_json_lines("SELECT {'a': 1, 'b': ['x']} AS s, [1, NULL] AS l, uuid() IS NOT NULL AS u", path)
     assert path.read_text() == '{"s":"{\\"a\\":1,\\"b\\":[\\"x\\"]}","l":"[1,null]","u":true}\n'
+
+
+ENDLESS = """
+from cdp.warehouse.duckdb import DuckDB
+warehouse = DuckDB(":memory:")
+print("ready", flush=True)
+try:
+    warehouse.rows("SELECT COUNT(*) FROM range(100000000) AS a(i), range(100000) AS b(j) WHERE a.i * b.j % 7 = 3")
+except KeyboardInterrupt:
+    print("interrupted", warehouse.rows("SELECT 1"))
+"""
+
+
+def test_ctrl_c_stops_a_running_statement() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[0] == "interrupted [(1,)]\n"

@@ -150,6 +150,7 @@ _FUNCTIONS |= {
     "cdp_concat": chained(exp.DPipe),
     "cdp_greatest": called("GREATEST"),
     "cdp_least": called("LEAST"),
+    "cdp_read_json": called("READ_JSON"),
 }
 _FUNCTIONS |= of_formats(_FUNCTIONS)
 
