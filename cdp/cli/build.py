@@ -28,6 +28,6 @@ def app(
     return carried_out(
         out,
         lambda progress, stop: flow.build(
-            options.settings(), full_refresh=full_refresh, scratch=scratch, on_event=progress
+            options.settings(out), full_refresh=full_refresh, scratch=scratch, on_event=progress
         ),
     )

@@ -11,6 +11,6 @@ def app(out: Output, options: Options) -> int:
     """Write the SQL of every step to target/compiled/<target>/ and target/manifest.json."""
     from cdp import flow
 
-    made = flow.compile_project(options.settings())
+    made = flow.compile_project(options.settings(out))
     out.log(f"{counted(len(made.files), 'file')} written; {made.manifest}")
     return out.result(0, [str(file) for file in made.files], files=made.files, manifest=made.manifest)

@@ -11,7 +11,7 @@ def app(out: Output, options: Options) -> int:
     """Connect to the warehouse and the destinations; check versions and grants; say what is missing."""
     from cdp import flow
 
-    found = flow.debug(options.settings())
+    found = flow.debug(options.settings(out))
     lines = []
     for line in found:
         lines.append(f"{'ok' if line.ok else 'NO':3} {line.name}: {line.detail}")

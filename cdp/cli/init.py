@@ -68,7 +68,7 @@ def examples() -> list[str]:
 def _example(name: str) -> Path:
     folder = shipped("examples") / name
     if name != STARTER and name not in examples():
-        raise ProjectError.of("CDP184", f"there is no example `{name}`", hint=suggestion(name, examples(), "examples"))
+        raise ProjectError.of("CDP186", f"there is no example `{name}`", hint=suggestion(name, examples(), "examples"))
     return folder
 
 
@@ -104,7 +104,7 @@ def load_generator(script: Path) -> Any:
     """The generator of an example as a module; it lies outside of the package, where its owner may edit it."""
     spec = importlib.util.spec_from_file_location("cdp_example_generate", script)
     if spec is None or spec.loader is None:
-        raise ProjectError.of("CDP184", f"{script} cannot be loaded", hint="reinstall composable-cdp")
+        raise ProjectError.of("CDP186", f"{script} cannot be loaded", hint="reinstall composable-cdp")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look there
     spec.loader.exec_module(module)

@@ -22,7 +22,7 @@ def app(
     """Show what each destination answered, row by row, newest first."""
     from cdp import flow
 
-    found = flow.logs(options.settings(), sync=sync, failed=failed, limit=limit)
+    found = flow.logs(options.settings(out), sync=sync, failed=failed, limit=limit)
     rows = [jsonable(row) for row in found]
     lines = table([tuple(row.values()) for row in rows], tuple(rows[0]) if rows else ())
     if not rows:

@@ -20,7 +20,7 @@ from cdp.errors import ProjectError, did_you_mean
 if TYPE_CHECKING:
     import typer
 
-    from cdp.flow import Settings
+    from cdp.flow.results import Settings
 
 FORMATS = ("text", "json", "github")
 _DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>s|m|h|d|w)")
@@ -118,10 +118,12 @@ class Options:
         one_of("--log-format", values["log_format"], ("text", "json"))
         return cls(**values)
 
-    def settings(self) -> Settings:
-        """The same for `cdp.flow`."""
-        from cdp.flow import Settings
+    def settings(self, out: Output) -> Settings:
+        """The same for `cdp.flow`; from now on what it learns to be secret is masked in `out`."""
+        from cdp.flow.loading import SECRETS
+        from cdp.flow.results import Settings
 
+        out.mask = SECRETS.mask
         return Settings(
             project_dir=self.project_dir,
             profiles_dir=self.profiles_dir,

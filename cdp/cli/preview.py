@@ -10,7 +10,7 @@ from cdp.cli.options import TIMED, Options, command
 from cdp.cli.output import Output, table
 
 if TYPE_CHECKING:
-    from cdp.flow import PreviewResult
+    from cdp.flow.results import PreviewResult
 
 
 @command(TIMED, name="preview")
@@ -23,7 +23,7 @@ def app(
     """Show the size of an audience, a sample of it, and how many each of its conditions keeps."""
     from cdp import flow
 
-    found = flow.preview(options.settings(), audience, limit=limit)
+    found = flow.preview(options.settings(out), audience, limit=limit)
     return out.result(0, _lines(found), preview=found)
 
 

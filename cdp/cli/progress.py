@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cdp.cli.output import Output, clean
 
 if TYPE_CHECKING:
-    from cdp.flow import Event
+    from cdp.flow.results import Event
 
 STATUS_COLOUR = {"failed": "error", "held": "warning", "skipped": "warning", "interrupted": "warning"}
 

@@ -12,7 +12,7 @@ from cdp.cli.progress import Progress
 from cdp.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
-    from cdp.flow import RunResult, StepResult
+    from cdp.flow.results import RunResult, StepResult
 
 Work = Callable[[Progress, Callable[[], bool]], "RunResult"]
 

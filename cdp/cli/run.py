@@ -40,7 +40,7 @@ def app(
     return carried_out(
         out,
         lambda progress, stop: flow.run(
-            options.settings(),
+            options.settings(out),
             full_refresh=full_refresh,
             dry_run=dry_run,
             only=tuple(only),

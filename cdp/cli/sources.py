@@ -27,7 +27,7 @@ def app(
 def _list(out: Output, options: Options) -> int:
     from cdp import flow
 
-    found = flow.sources_list(options.settings())
+    found = flow.sources_list(options.settings(out))
     rows = [tuple(jsonable(one).values()) for one in found]
     head = tuple(jsonable(found[0])) if found else ()
     return out.result(0, table(rows, head), sources=found)
@@ -36,7 +36,7 @@ def _list(out: Output, options: Options) -> int:
 def _freeze(out: Output, options: Options) -> int:
     from cdp import flow
 
-    made = flow.sources_freeze(options.settings())
+    made = flow.sources_freeze(options.settings(out))
     counts = f"{counted(made.sources, 'source')}, {counted(made.columns, 'column')}"
     state = "written" if made.changed else "unchanged"
     return out.result(0, [f"{made.path} {state}: {counts}"], **jsonable(made))
@@ -45,7 +45,7 @@ def _freeze(out: Output, options: Options) -> int:
 def _freshness(out: Output, options: Options) -> int:
     from cdp import flow
 
-    found = flow.sources_freshness(options.settings())
+    found = flow.sources_freshness(options.settings(out))
     rows = [(one.source, one.newest, _age(one.age_seconds), one.status) for one in found]
     bad = {"error", "warn"} if options.strict else {"error"}
     code = 1 if any(one.status in bad for one in found) else 0

@@ -37,7 +37,7 @@ def app(
     return carried_out(
         out,
         lambda progress, stop: flow.sync(
-            options.settings(),
+            options.settings(out),
             dry_run=dry_run,
             only=tuple(only),
             limit=limit,

@@ -428,7 +428,8 @@ class Compiler:
         audience = found.sync.from_.audience
         excluded = [item for policy in self.lowered.project.policies.values() for item in policy.exclude]
         for other in dict.fromkeys([*([audience] if audience else []), *excluded, *self._joined_audiences(found.scope)]):
-            needs.append(f"audience:{other}")
+            if other in self.lowering.audiences:
+                needs.append(f"audience:{other}")
 
         def script() -> Script:
             yield self._projection(f"{target}__new", found.scope, found.columns, found.where)

@@ -70,11 +70,14 @@ def lower_project(
     schema = Schema(project, reading)
     fresh = set(project.entities if wanted.entities is None else wanted.entities) & set(schema.nodes)
     lowering = Lowering(project, schema, reading, clock, table_schema, fresh)
+    lowering.building = None if wanted.audiences is None else set(wanted.audiences)
     lowered = Lowered(project, schema, lowering, clock)
     for name, entity in project.entities.items():
         if name in schema.nodes:
+            lowering.subject = f"entity:{name}"
             _entity(lowered, name, entity)
-    for name in fresh:
+    lowering.subject = ""
+    for name in sorted(fresh):
         for trait in schema.nodes[name].traits:
             lowering.trait(name, trait)
     for name in project.audiences:
@@ -82,9 +85,11 @@ def lower_project(
             lowering.audience(name)
     for name, sync in project.syncs.items():
         if wanted.syncs is None or name in wanted.syncs:
+            lowering.subject = f"sync:{name}"
             found = mapped(sync, lowering)
             if found is not None:
                 lowered.syncs[name] = found
+    lowering.subject = ""
     for name in project.policies:
         if name not in project.entities and ("entity", name) not in project.broken:
             mark = project.policies[name].at()
@@ -96,7 +101,22 @@ def lower_project(
             if node.source is not None:
                 lowering.rows_of(node)
     _sources(lowered, check)
+    _uses(lowered)
     return lowered
+
+
+def _uses(lowered: Lowered) -> None:
+    """An entity uses the sources that carry its ids, and the entities that do."""
+    for node in lowered.schema.nodes.values():
+        for entity in node.ids:
+            lowered.lowering.subject = f"entity:{entity}"
+            if node.source is not None and node.entity is None:
+                lowered.lowering.uses_of(f"source:{node.source.name}")
+            elif node.entity is not None:
+                lowered.lowering.uses_of(f"entity:{node.name}")
+        if node.entity is not None and node.source is not None:
+            lowered.lowering.subject = f"entity:{node.name}"
+            lowered.lowering.uses_of(f"source:{node.source.name}")
 
 
 def _sources(lowered: Lowered, check: bool) -> None:

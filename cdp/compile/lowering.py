@@ -59,6 +59,10 @@ class Lowering:
         self.audiences: dict[str, AudiencePlan] = {}
         self._scopes: dict[str, EntityScope] = {}
         self._open: list[str] = []
+        self.building: set[str] | None = None  # audiences that this plan builds; None: all of them
+        self.read: set[str] = set()  # audiences that are read as they were built before
+        self.subject = ""  # the resource that is being lowered, where it is no trait and no audience
+        self.uses: dict[str, set[str]] = {}  # resource -> resources that it names
         self._levels: list[int] = [0]
         self._exempt: set[str] | None = None
 
@@ -80,11 +84,17 @@ class Lowering:
         self._levels[-1] = max(self._levels[-1], level + 1)
         self.dispatch.level = self._levels[-1]
 
+    def uses_of(self, used: str) -> None:
+        """What is being lowered names a resource."""
+        subject = self._open[-1] if self._open else self.subject
+        if subject and subject != used:
+            self.uses.setdefault(subject, set()).add(used)
+
     @contextmanager
     def _inside(self, what: str, mark: Mark | None) -> Iterator[bool]:
         """Enter a trait or audience; False (and noted) where it is being lowered already: a cycle."""
         if what in self._open:
-            cycle = " ► ".join([*self._open[self._open.index(what) :], what])
+            cycle = " ► ".join([*self._open[self._open.index(what) :], what]).replace("trait:", "").replace(":", " ")
             self.reading.problem("CDP114", f"a cycle: {cycle}", mark, "one of them must not need the others")
             yield False
             return
@@ -105,8 +115,11 @@ class Lowering:
     # ------------------------------------------------------------------------------------------ tables
     def relation(self, node: Node) -> exp.Expr:
         """The table in which the rows of a node stand in this plan."""
+        if node.entity is not None:
+            self.uses_of(f"entity:{node.name}")
         if node.source is not None:
             self.rows_of(node)
+            self.uses_of(f"source:{node.source.name}")
             return exp.to_table(f"{self.table_schema}.tmp_rows_{node.name}")
         return exp.to_table(f"{self.table_schema}.{'tmp_ent_' if node.name in self.fresh else ''}{node.name}")
 
@@ -228,9 +241,10 @@ class Lowering:
     def trait(self, entity: str, name: str) -> TraitPlan | None:
         """A trait, lowered; None (and noted) in a cycle."""
         key = (entity, name)
+        self.uses_of(f"trait:{entity}.{name}")
         if key not in self.traits:
             trait = self.schema.nodes[entity].traits[name]
-            with self._inside(f"{entity}.{name}", trait.mark) as fine:
+            with self._inside(f"trait:{entity}.{name}", trait.mark) as fine:
                 if not fine:
                     return None
                 plan = trait_plan(trait, entity, self.scope(entity), self)
@@ -245,6 +259,10 @@ class Lowering:
             if ("audience", name) not in self.project.broken:
                 self.reading.unknown("CDP112", f"there is no audience `{name}`", name, self.project.audiences, "audiences", mark)
             return None
+        if self.building is not None and name not in self.building:  # as it was built before
+            self.uses_of(f"audience:{name}")
+            self.read.add(name)
+            return audience.of.entity, exp.to_table(f"{self.table_schema}.audience_{name}")
         plan = self.audience(name, mark)
         if plan is None:
             return None
@@ -253,9 +271,10 @@ class Lowering:
 
     def audience(self, name: str, mark: Mark | None = None) -> AudiencePlan | None:
         """An audience, lowered."""
+        self.uses_of(f"audience:{name}")
         if name not in self.audiences:
             audience = self.project.audiences[name]
-            with self._inside(f"audience {name}", mark or audience.mark) as fine:
+            with self._inside(f"audience:{name}", mark or audience.mark) as fine:
                 if not fine:
                     return None
                 plan = self._audience(audience)
@@ -272,6 +291,7 @@ class Lowering:
                 self.reading.unknown("CDP112", f"there is no entity `{entity}`", entity, self.project.entities, "entities", audience.at("of"))
             return None
         scope, lowerer = self.scope(entity), Lowerer(self)
+        self.uses_of(f"entity:{entity}")
         parts = [
             (_title(part), getattr(part, "mark", None), lowerer.lower(part, scope)) for part in _top(audience.where)
         ]

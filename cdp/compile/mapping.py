@@ -128,6 +128,7 @@ class _Mapping:
             self._unknown("entity", name, list(self.lowering.project.entities), origin.at("entity"))
             return None
         scope = self.lowering.scope(name)
+        self.lowering.uses_of(f"entity:{name}")
         if not origin.anonymous:
             self.where += self.lowering.known(name)
         self.held += [exp.not_(tree) for tree in self.lowering.exclusions(None, name)]
@@ -144,6 +145,7 @@ class _Mapping:
         if node.source is not None and not node.source.key and not node.segment:
             self.problem("CDP118", f"source `{name}` has no `key`, so its rows cannot be told apart", origin.at("source"), "give it a `key:`")
         scope = Scope(self.lowering, node, "e")
+        self.lowering.uses_of(f"source:{name}")
         self.lowering.rows_of(node).keyed = True
         self.row_at = scope.row_at
         if origin.since is not None and self.row_at is None:

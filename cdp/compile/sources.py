@@ -210,6 +210,11 @@ def _option(name: str, value: exp.Expr) -> exp.Expr:
     return exp.EQ(this=exp.column(name), expression=value)
 
 
+def _path(source: Source, schema: Schema) -> exp.Expr:
+    """Absolute: DuckDB would look in the folder that a command was called from first."""
+    return text(str(schema.project.root / (source.file or "")))
+
+
 def _csv(source: Source, schema: Schema) -> exp.Expr:
     nothing = [text("")] if source.read.empty_as_null else []
     nothing += [text(word) for word in source.read.null_values]
@@ -219,7 +224,7 @@ def _csv(source: Source, schema: Schema) -> exp.Expr:
         _option("header", exp.true()),
         _option("nullstr", exp.Array(expressions=nothing)),
     ]
-    return exp.ReadCSV(this=text(source.file or ""), expressions=options)
+    return exp.ReadCSV(this=_path(source, schema), expressions=options)
 
 
 def _json(source: Source, schema: Schema) -> exp.Expr:
@@ -230,11 +235,11 @@ def _json(source: Source, schema: Schema) -> exp.Expr:
         options.append(_option("columns", exp.Struct(expressions=pairs)))
     else:
         options.append(_option("maximum_depth", exp.Literal.number(1)))
-    return exp.Anonymous(this="cdp_read_json", expressions=[text(source.file or ""), *options])
+    return exp.Anonymous(this="cdp_read_json", expressions=[_path(source, schema), *options])
 
 
 def _parquet(source: Source, schema: Schema) -> exp.Expr:
-    return exp.ReadParquet(expressions=[text(source.file or ""), _option("union_by_name", exp.true())])
+    return exp.ReadParquet(expressions=[_path(source, schema), _option("union_by_name", exp.true())])
 
 
 def _query(source: Source, schema: Schema) -> exp.Expr:

@@ -93,6 +93,15 @@ def load(root: Path, *, variables: Mapping[str, Any] | None = None, target: Mapp
     return _enabled(project)
 
 
+def read_head(root: Path) -> ProjectFile:
+    """`cdp_project.yml` alone; raises ProjectError with its mistakes."""
+    reading = Reading()
+    head = _head(root.resolve(), reading)
+    if head is None:
+        raise ProjectError(reading.problems)
+    return head
+
+
 def _head(root: Path, reading: Reading) -> ProjectFile | None:
     path = root / ROOT_FILE
     if not path.is_file():

@@ -1,11 +1,12 @@
 """YAML with positions, read strictly: YAML 1.2 meaning, no tags, no duplicate keys, bounded depth, size and aliases.
 
-libyaml's event stream is turned into plain dicts and lists that remember where they stood. Nothing recursive runs over a
-file that has not been measured first: libyaml's own loader dies on 50,000 brackets.
+libyaml's event stream is turned into plain dicts and lists that remember where they stood. Nothing recursive runs over
+a file that has not been measured first: libyaml's own loader dies on 50,000 brackets.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ MAX_NODES = 200_000  # after aliases are written out
 
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
+_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # where libyaml counts a line
 _LEADING_TAB = re.compile(r" *\t")
 
 
@@ -63,7 +65,7 @@ class _Refused(Exception):
 
 
 def read(path: Path, *, root: Path) -> Document:
-    """The file at `path`, named relative to `root` in every mark; mistakes are in `problems`, nothing is raised for them."""
+    """The file at `path`, named relative to `root` in every mark; mistakes are in `problems`, none is raised."""
     try:
         name = path.relative_to(root).as_posix()
     except ValueError:
@@ -94,7 +96,7 @@ def read_bytes(content: bytes, name: str) -> Document:
             "save it as UTF-8",
         )
         return document
-    document.lines = text.split("\n")
+    document.lines = _LINE_BREAK.split(text)
     for number, line in enumerate(document.lines, 1):
         tab = _LEADING_TAB.match(line)
         if tab:
@@ -262,7 +264,7 @@ def _scalar(text: str) -> Any:
         return None
     if _INT.match(text) and len(text) < 40:
         return int(text)
-    if _FLOAT.match(text):
+    if _FLOAT.match(text) and math.isfinite(float(text)):
         return float(text)
     return text
 

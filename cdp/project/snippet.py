@@ -170,6 +170,9 @@ def bracketed(tree: exp.Expr, parent: exp.Expr | None) -> exp.Expr:
     return exp.Paren(this=tree) if loose and not closed else tree
 
 
+_SIZED = re.compile(r"\b(dec|decimal|numeric)\s*\(", re.IGNORECASE)
+
+
 class _Reader(Source):
     """From the parser's tree to the canonical one, or to all that is wrong with it."""
 
@@ -189,6 +192,7 @@ class _Reader(Source):
         refused: list[Refused] = []
         functions: set[str] = set()
         canon = Canon(type(self.dialect).__name__.lower(), self._is_bare_path, refused, functions, query)
+        canon.sized = bool(_SIZED.search(self.text))
         try:
             result = canonical(root.this, canon)
         except Refused as fault:

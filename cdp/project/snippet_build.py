@@ -34,7 +34,7 @@ SQL_TYPE = {
 }
 
 
-MAX_NODES = 100_000  # made by all rules together: some write their argument twice, and may stand in one another
+MAX_NODES = 50_000  # made by all rules together: some write their argument twice, and may stand in one another
 
 
 @dataclass
@@ -46,6 +46,7 @@ class Canon:
     refused: list[Refused]
     functions: set[str]
     query: bool
+    sized: bool = True  # a decimal is written with its sizes somewhere in the text
     made: int = 0
 
 

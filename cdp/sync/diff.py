@@ -69,7 +69,7 @@ class Horizon:
 
 @dataclass(frozen=True)
 class Diffed:
-    """What the diff found. `planned`: rows per kind, without those of `held` (removals of rows that are still members);
+    """What the diff found. `queried`: live rows of the source. `planned`: rows per kind, without those of `held` (removals of rows that are still members);
     `gone`: rows of the ledger that are not in the source any more; `groups`: (part, operation, rows) in the order of
     sending, a barrier between each two; `moves`: whether keys have to be moved in the ledger."""
 

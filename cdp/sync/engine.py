@@ -347,7 +347,7 @@ class _Run:
         )
 
     def _prune_sent(self) -> None:
-        from cdp.sync.state import moment  # noqa: PLC0415
+        from cdp.sync.state import moment
 
         assert self.plan.since_us is not None
         before = moment(self.horizon.now - 2 * self.plan.since_us)

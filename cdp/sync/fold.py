@@ -65,7 +65,7 @@ class Folder:
         statements.append(state.sql("fold_settled", **refused))
         statements.append(state.sql("fold_stage", **base))
         note = {"sync_runs": state.table("sync_runs"), "sync": text(plan.name), "run_id": text(run_id)}
-        statements.append(state.sql("note_run", **note, ledger=main, values=[]))
+        statements.append(state.sql("note_sync", **note, ledger=main, values=[]))
         return cls(state, names, tuple(statements), state.sql("fold_untried", **base))
 
     def load(self, path: Path) -> None:

@@ -67,7 +67,7 @@ class Facts:
     @property
     def live(self) -> int:
         """Rows of the ledger and of the source together, each once."""
-        return max(self.diffed.queried + self.diffed.gone - self.diffed.held, 1)
+        return max(self.diffed.queried + self.diffed.gone, 1)
 
 
 def trips(guard: Mapping[str, Any], facts: Facts, *, sync: str) -> list[Trip]:
@@ -115,9 +115,10 @@ def _problem(guard: str, sync: str, said: str, hint: str) -> Problem:
 
 
 def _empty(settings: Mapping[str, Any], facts: Facts) -> str | None:
-    if settings["empty"] != "stop" or facts.diffed.queried or not (facts.ledger_rows or facts.in_doubt):
+    sent = max(facts.ledger_rows, facts.in_doubt)
+    if settings["empty"] != "stop" or facts.diffed.queried or sent <= facts.diffed.held:
         return None
-    return f"its source is empty, and {facts.ledger_rows or facts.in_doubt} rows were sent before"
+    return f"its source is empty, and {sent} rows were sent before"
 
 
 def _removed(settings: Mapping[str, Any], facts: Facts) -> str | None:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cdp.errors import LeaseError, StatementError, WarehouseError
 from cdp.compile.render import text
+from cdp.errors import LeaseError, StatementError, WarehouseError
 from cdp.sync.state import State, number, released
 from cdp.warehouse.base import Warehouse
 

@@ -61,7 +61,7 @@ class Runs:
         values = [{"column": "account", "value": text(account)}]
         if changes_upto is not None:
             values.append({"column": "changes_upto", "value": moment(changes_upto)})
-        self._state.execute("note_run", **self._this, ledger=ledger, values=values)
+        self._state.execute("note_sync", **self._this, ledger=ledger, values=values)
 
     def end(
         self, status: str, counts: Counts, *, forced: str | None, message: str | None, ledger_rows: int | None

@@ -103,7 +103,7 @@ def moment(us: int) -> exp.Expr:
     return exp.cast(exp.Literal.string(text), exp.DataType.build("TIMESTAMP"))
 
 
-def microseconds(value: Any) -> int | None:
+def microseconds(value: datetime | None) -> int | None:
     """A timestamp that the warehouse gave (naive, UTC) as microseconds since 1970."""
     if value is None:
         return None

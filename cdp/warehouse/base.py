@@ -91,7 +91,7 @@ class Warehouse(ABC):
 
     @abstractmethod
     def unload_json_lines(self, select: str, path: Path) -> int:
-        """Write the rows of `select` as JSON objects, one a line: decimals as text, timestamps ISO with Z. The count."""
+        """Write the rows of `select` as JSON objects, one a line: decimals as text, timestamps ISO with Z. How many."""
 
     @abstractmethod
     def release(self) -> None:

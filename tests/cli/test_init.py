@@ -47,7 +47,7 @@ def test_a_gitignore_that_is_there_stays_and_is_not_in_the_way(cdp: Call, tmp_pa
 def test_an_unknown_example_is_told_its_neighbour(cdp: Call, tmp_path: Path) -> None:
     said = cdp("init", str(tmp_path), "--example", "shopp")
     assert said.code == 2
-    assert said.err.startswith("CDP184: there is no example `shopp`\n  hint: did you mean `shop`?")
+    assert said.err.startswith("CDP186: there is no example `shopp`\n  hint: did you mean `shop`?")
     assert list(tmp_path.iterdir()) == []
 
 

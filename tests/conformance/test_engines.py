@@ -105,3 +105,11 @@ def exp_json(text: str) -> str:
     import json
 
     return json.dumps(text)
+
+
+def test_json_lines_are_read_as_a_source(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"a": 1, "b": "x"}\n')
+    warehouse = DuckDB(":memory:")
+    call = exp.Anonymous(this="cdp_read_json", expressions=[exp.convert(str(tmp_path / "*.jsonl"))])
+    sql = Renderer(FACTS["duckdb"]).sql(exp.select("a", "b").from_(exp.Table(this=call)))
+    assert warehouse.rows(sql) == [(1, "x")]

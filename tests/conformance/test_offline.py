@@ -45,8 +45,10 @@ def test_a_function_reads_back_and_names_only_what_the_engine_has(
 
 
 def test_every_engine_has_every_function() -> None:
-    names = set(FACTS["duckdb"].functions)
-    assert {name: set(facts.functions) for name, facts in FACTS.items()} == dict.fromkeys(FACTS, names)
+    readers = {"cdp_read_json"}
+    names = set(FACTS["duckdb"].functions) - readers
+    for name, facts in FACTS.items():
+        assert set(facts.functions) == names | (readers if facts.reads_files else set()), name
     tried = {node.name for text, _ in _STATEMENTS for node in parse_one(text, dialect="duckdb").find_all(exp.Anonymous)}
     assert names == {name for name in tried if name.startswith("cdp_")}
 

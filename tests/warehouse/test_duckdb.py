@@ -159,6 +159,14 @@ def test_the_session_is_in_utc_after_every_opening(duckdb: DuckDB) -> None:
         duckdb.release()
 
 
+def test_relative_files_are_looked_for_in_the_project(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "rows.csv").write_text("a\n7\n")
+    warehouse = DuckDB(":memory:", project_dir=tmp_path)
+    for file in ("data/rows.csv", "data/*.csv"):
+        assert warehouse.rows(f"SELECT a FROM read_csv('{file}')") == [(7,)]
+
+
 def test_text_with_nul_survives_the_way_through_a_file(duckdb: DuckDB, tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     duckdb.unload_json_lines("SELECT 'a' || chr(0) || 'b' AS t", path)

@@ -70,8 +70,7 @@ _FUNCTIONS: dict[str, Build] = fragments(
     cdp_text_of_timestamp="FORMAT_DATETIME('%Y-%m-%dT%H:%M:%E6SZ', CAST(_1 AS DATETIME))",
     cdp_text_of_date="FORMAT_DATE('%Y-%m-%d', CAST(_1 AS DATE))",
     cdp_text_of_float=(
-        "CASE WHEN ABS(_1) < 1e15 AND _1 = TRUNC(_1) THEN CAST(CAST(_1 AS INT64) AS STRING)"
-        " ELSE CAST(_1 AS STRING) END"
+        "CASE WHEN ABS(_1) < 1e15 AND _1 = TRUNC(_1) THEN CAST(CAST(_1 AS INT64) AS STRING) ELSE CAST(_1 AS STRING) END"
     ),
     cdp_try_int=(
         f"CASE WHEN REGEXP_CONTAINS({_T}, '{INT}') THEN SAFE_CAST(SPLIT({_T}, '.')[SAFE_OFFSET(0)] AS INT64) END"

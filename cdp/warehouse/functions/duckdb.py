@@ -59,15 +59,10 @@ def _divide(arguments: Sequence[exp.Expr]) -> exp.Expr:
     """
     if any(is_double(argument) for argument in arguments):
         return fill("CAST(_1 AS DOUBLE) / NULLIF(CAST(_2 AS DOUBLE), 0)", _D, *arguments)
-    return fill(
-        "CASE WHEN _2 <> 0 THEN TRY(SIGN(_1) * SIGN(_2) * CAST(CAST("
-        "(ABS(CAST(CAST(_1 AS DECIMAL(38, 9)) * 1000000000 AS HUGEINT)) * 2000000000"
-        " + ABS(CAST(CAST(_2 AS DECIMAL(38, 9)) * 1000000000 AS HUGEINT)))"
-        " // (ABS(CAST(CAST(_2 AS DECIMAL(38, 9)) * 1000000000 AS HUGEINT)) * 2)"
-        " AS DECIMAL(38, 0)) * CAST(0.000000001 AS DECIMAL(10, 9)) AS DECIMAL(38, 9))) END",
-        _D,
-        *arguments,
-    )
+    billionths = "CAST(CAST({} AS DECIMAL(38, 9)) * 1000000000 AS HUGEINT)"
+    halves = f"({billionths.format('_1')} * 2000000000) // NULLIF({billionths.format('_2')}, 0)"  # // cuts off
+    rounded = f"ROUND(CAST({halves} AS DECIMAL(37, 0)) * CAST(0.5 AS DECIMAL(2, 1)), 0)"
+    return fill(f"TRY(CAST({rounded} * CAST(0.000000001 AS DECIMAL(10, 9)) AS DECIMAL(38, 9)))", _D, *arguments)
 
 
 def is_double(tree: exp.Expr) -> bool:
