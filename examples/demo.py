@@ -34,6 +34,7 @@ NOT_COPIED = shutil.ignore_patterns("__pycache__", "data", "out", "target", "*.d
 DAYS = {1: "2026-03-02T00:00:00Z", 2: "2026-03-03T00:00:00Z"}
 SOURCES = ("contacts.csv", "orders_*.csv", "events_*.jsonl", "subscriptions.csv")
 SCHEMA = "cdp_demo"
+KNOWN = "(known)"  # beside the audiences: profiles with more than a browser's id
 
 
 @dataclass
@@ -157,16 +158,20 @@ def members(project: Path) -> dict[str, set[str]]:
         for table in tables:
             ids = warehouse.execute(f'SELECT #1 FROM {SCHEMA}."{table}"').fetchall()
             found[table.removeprefix("audience_")] = {str(entity) for (entity,) in ids}
-        return found
+        known = f"SELECT #1 FROM {SCHEMA}.customer WHERE coalesce(user_id, crm_id, loyalty_id, email) IS NOT NULL"
+        return found | {KNOWN: {str(entity) for (entity,) in warehouse.execute(known).fetchall()}}
 
 
 def people_table(sources: dict[str, int], days: list[dict[str, set[str]]]) -> Table:
     """From records to people."""
-    table = Table(title="Records become people", title_justify="left", show_footer=True)
-    table.add_column("source", footer="customers (profiles), day 1")
-    table.add_column("records, day 1", justify="right", footer=f"{len(days[0]['customer']):,}")
+    table = Table(title="Records become people (day 1)", title_justify="left")
+    table.add_column("source")
+    table.add_column("records", justify="right")
     for name, count in sources.items():
         table.add_row(name, f"{count:,}")
+    table.add_section()
+    table.add_row("profiles", f"{len(days[0]['customer']):,}")
+    table.add_row("… of them known", f"{len(days[0][KNOWN]):,}")
     return table
 
 
@@ -177,7 +182,7 @@ def audience_table(days: list[dict[str, set[str]]]) -> Table:
     for column in ("day 1", "day 2", "entered", "left"):
         table.add_column(column, justify="right")
     for name in days[1]:
-        if name != "customer":
+        if name not in ("customer", KNOWN):
             first, second = days[0].get(name, set()), days[1][name]
             row = (len(first), len(second), len(second - first), len(first - second))
             table.add_row(name, *(f"{number:,}" for number in row))
@@ -186,9 +191,9 @@ def audience_table(days: list[dict[str, set[str]]]) -> Table:
 
 def delivery_table(runs: list[tuple[str, float, tuple[int, int, int, int], int]]) -> Table:
     """What reached the CRM."""
-    table = Table(title="Only the differences travel", title_justify="left")
+    table = Table(title="Only the differences travel (what the CRM received)", title_justify="left")
     table.add_column("run")
-    for column in ("seconds", "requests", "contacts written", "put on the list", "taken off", "list afterwards"):
+    for column in ("seconds", "requests", "written", "put on list", "taken off", "list now"):
         table.add_column(column, justify="right")
     for name, taken, counted, size in runs:
         table.add_row(name, f"{taken:.1f}", *(f"{number:,}" for number in counted), f"{size:,}")
@@ -201,7 +206,8 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=2000)
     parser.add_argument("--keep", type=Path, help="an empty folder for the project [default: a temporary one]")
     options = parser.parse_args()
-    console = Console()
+    terminal = Console()
+    console = Console(width=max(terminal.width, 100)) if not terminal.is_terminal else terminal
     project = options.keep or Path(tempfile.mkdtemp(prefix="cdp-demo-"))
     shutil.copytree(SHOP, project, ignore=NOT_COPIED, dirs_exist_ok=True)
     shop = generator(project / "generate.py")

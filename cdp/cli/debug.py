@@ -5,6 +5,8 @@ from __future__ import annotations
 from cdp.cli.options import Options, command
 from cdp.cli.output import Output
 
+_EXIT_CODES = {"project": 2, "sources": 1}  # what else fails could not be reached: 4
+
 
 @command(name="debug")
 def app(out: Output, options: Options) -> int:
@@ -17,4 +19,5 @@ def app(out: Output, options: Options) -> int:
         lines.append(f"{'ok' if line.ok else 'NO':3} {line.name}: {line.detail}")
         if line.hint and not line.ok:
             lines.append(f"    hint: {line.hint}")
-    return out.result(0 if all(line.ok for line in found) else 4, lines, checks=found)
+    codes = {_EXIT_CODES.get(line.name, 4) for line in found if not line.ok}
+    return out.result(next((code for code in (2, 4, 1) if code in codes), 0), lines, checks=found)

@@ -27,7 +27,7 @@ def guarded(out: Output, work: Callable[[], int]) -> int:
         _traceback(out)
         place = f"{error.filename}: " if error.filename else ""
         hint = "is the disk full, or the folder not writable?"
-        return out.failed(CdpError("CDP188", f"{place}{error.strerror or error}", hint=hint))
+        return out.failed(CdpError("CDP192", f"{place}{error.strerror or error}", hint=hint))
     except Exception as error:  # a fault of ours: the one place where everything is caught
         _traceback(out)
         said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

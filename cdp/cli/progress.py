@@ -47,7 +47,7 @@ class Progress:
     def __call__(self, event: Event) -> None:
         """Show one event."""
         if event.kind == "warn":
-            self._say(f"{event.id}: {event.message}" if event.id else event.message, "warning")
+            self._say(event.message, "warning")
         elif event.kind == "end":
             self._drop(event.id)
             self._say(_line(event), "info")

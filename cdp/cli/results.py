@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -16,7 +17,14 @@ if TYPE_CHECKING:
 
 Work = Callable[[Progress, Callable[[], bool]], "RunResult"]
 
-_FINE = ("done",)
+_COLUMNS = {
+    "queried": "rows",
+    "added_accepted": "added",
+    "changed_accepted": "changed",
+    "removed_accepted": "removed",
+    "requests": "requests",
+}
+_UNTOLD = ("bytes", "newly_refused")  # in the JSON and in the table `sync_runs`
 
 
 def carried_out(out: Output, work: Work) -> int:
@@ -39,16 +47,27 @@ def lines_of(result: RunResult) -> list[str]:
     syncs = [step for step in result.steps if step.counts]
     if syncs:
         some = {name for step in syncs for name, number in (step.counts or {}).items() if number}
-        names = [name for name in syncs[0].counts or {} if name in some or name == "requests"]
-        rows = [(step.resource, step.status, *((step.counts or {}).get(name, 0) for name in names)) for step in syncs]
-        head = ("sync", "status", *(name.replace("_", " ") for name in names))
+        names = [*_COLUMNS, *(name for name in syncs[0].counts or {} if name in some - {*_COLUMNS, *_UNTOLD})]
+        rows = [
+            (step.resource.removeprefix("sync:"), step.status, *((step.counts or {}).get(name, 0) for name in names))
+            for step in syncs
+        ]
+        head = ("sync", "status", *(_COLUMNS.get(name, name.replace("_", " ")) for name in names))
         lines += [*table(rows, head, right=range(2, len(names) + 2)), ""]
+    for step in syncs:
+        lines += _sample(step)
     for step in result.steps:
-        if step.status not in _FINE:
+        if step.status != "done":
             lines += _trouble(step)
     if lines and lines[-1]:
         lines.append("")
     return [*lines, _sums(result)]
+
+
+def _sample(step: StepResult) -> list[str]:
+    """A few of the rows that a dry run would send, as they would travel."""
+    shown = [f"  {json.dumps(jsonable(row), ensure_ascii=False)}" for row in step.sample]
+    return [f"{step.resource.removeprefix('sync:')} would send:", *shown, ""] if shown else []
 
 
 def _trouble(step: StepResult) -> list[str]:

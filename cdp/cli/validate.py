@@ -23,7 +23,9 @@ def app(
     from cdp import flow
 
     try:
-        found = flow.check(options.settings(out), compile=compile or all_targets, all_targets=all_targets, online=online)
+        found = flow.check(
+            options.settings(out), compile=compile or all_targets, all_targets=all_targets, online=online
+        )
     except ProjectError as error:
         return _report(out, options, error.problems, 0, 0)
     return _report(out, options, found.problems, found.resources, found.statements)

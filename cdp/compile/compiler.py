@@ -25,6 +25,7 @@ from cdp.compile.scope import Scope
 from cdp.compile.sources import SourceParts, refuse_files, source_script
 from cdp.compile.traits import Ranked, TraitPlan
 from cdp.errors import CompileError
+from cdp.project.schema import PathError
 
 VERDICTS_PER_QUERY = 100
 
@@ -383,8 +384,7 @@ class Compiler:
         if node.resolved:
             for name in dict.fromkeys([*(item.name for item in self.lowered.identifiers[entity]), *self.lowered.attributes[entity]]):
                 columns[name] = exp.column(name, table="e")
-                rule = self.lowered.project.entities[entity].attributes.get(name)
-                if rule is not None and rule.pii:
+                if self.lowered.is_personal(entity, name):
                     personal.add(name)
             columns |= {f"{other}_id": exp.column(f"{other}_id", table="e") for origin, other in self.lowered.entity_ids if origin == entity}
         elif node.source is not None:
@@ -397,7 +397,7 @@ class Compiler:
             plan = self.lowering.traits.get((entity, name))
             if plan is not None:
                 needs.append(f"traits:{entity}:{plan.level}")
-            if trait.pii:
+            if trait.pii or self._reads_personal(entity, trait.path):
                 personal.add(name)
         target, masked = self.table(entity), self.table(f"{entity}_masked")
         shown = exp.select(*(exp.column(_output(name)) for name in columns if name not in personal)).from_(target)
@@ -407,6 +407,14 @@ class Compiler:
             yield self._projection(f"{target}__new", scope, columns)
 
         self.add(Step(f"entity:{entity}", f"entity:{entity}", script, publishes=(target,), views=(view,), needs=tuple(dict.fromkeys(needs))))
+
+    def _reads_personal(self, entity: str, path: str) -> bool:
+        """A trait that hands on a personal column is personal itself."""
+        try:
+            column = self.schema.resolve(entity, path).column
+        except PathError:
+            return False  # a formula
+        return column is not None and column.pii
 
     def _keyed_columns(self, entity: str, columns: dict[str, exp.Expr], personal: set[str]) -> None:
         node, rows = self.schema.nodes[entity], self.lowering.rows_of(self.schema.nodes[entity])

@@ -108,7 +108,7 @@ class Lowerer:
             value = scope.value(str(use), condition.mark)
             if value is None:
                 return exp.null()
-            kinds[use.name] = value.type or "text"
+            kinds[str(use)] = value.type or "text"
             return as_text(value) if value.loose else value.tree
 
         found = lower_snippet(condition.text, self.tables.dialect, condition.mark, self.reading, column, kinds, boolean=True)

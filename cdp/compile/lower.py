@@ -57,6 +57,20 @@ class Lowered:
     parts: dict[str, SourceParts] = field(default_factory=dict)
     syncs: dict[str, Mapped] = field(default_factory=dict)
 
+    def is_personal(self, entity: str, attribute: str) -> bool:
+        """Tagged so, made of a column that is, or an e-mail or phone identifier."""
+        rule = self.project.entities[entity].attributes.get(attribute)
+        if rule is not None and rule.pii is not None:
+            return bool(rule.pii)
+        if any(item.name == attribute and item.normalize in ("email", "phone") for item in self.identifiers.get(entity, ())):
+            return True
+        for path in (rule.from_ or []) if rule is not None else []:
+            source, _, column = path.partition(".")
+            told = self.project.sources.get(source)
+            if told is not None and column in told.columns and told.columns[column].pii:
+                return True
+        return False
+
 
 def lower_project(
     project: Project, reading: Reading, as_of: datetime, table_schema: str, wanted: Wanted | None = None, *, check: bool = False
@@ -296,7 +310,7 @@ def _entity_slots(lowered: Lowered, node: Node, other: str) -> Iterable[tuple[st
                 if name not in node.attributes:
                     reading.unknown("CDP112", f"{node.name} has no attribute `{name}`", name, node.attributes, "attributes", mark)
                     return exp.null()
-                kinds[use.name] = lowered.lowering.attribute_type(node, name)
+                kinds[str(use)] = lowered.lowering.attribute_type(node, name)
                 return exp.column(name, table="g")
 
             found = lower_snippet(sql, lowered.lowering.dialect, mark, reading, column, kinds, boolean=False)

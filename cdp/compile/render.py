@@ -19,14 +19,13 @@ from sqlglot.errors import SqlglotError
 from cdp.compile.facts import Facts
 from cdp.compile.plan import Action, Statement
 from cdp.errors import CompileError
+from cdp.project.snippet import bracketed
 from cdp.shipped import shipped
 
 CANONICAL = "duckdb"
 _NAME = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*\Z")
 _PUNCTUATION = re.compile(r"[ ,+A-Z]*\Z")  # what a template itself puts between things: commas, DESC, UNION ALL
 _SLOT = re.compile(r"cdp_slot_(\d+)\Z")
-_LOOSE = (exp.Binary, exp.Unary, exp.Between, exp.In, exp.Is)  # need brackets inside another expression
-_HOLDERS = (exp.Alias, exp.Select, exp.Where, exp.Having, exp.Paren, exp.Func, exp.Tuple, exp.Ordered, exp.Group)
 
 
 class Renderer:
@@ -123,9 +122,7 @@ def _put(identifier: exp.Expr, tree: exp.Expr) -> None:
             tree.set("alias", alias.copy())
         place.replace(tree)
     elif isinstance(place, exp.Column):
-        if isinstance(tree, exp.Query) or (isinstance(tree, _LOOSE) and not isinstance(place.parent, _HOLDERS)):
-            tree = exp.Paren(this=tree)
-        place.replace(tree)
+        place.replace(bracketed(tree, place.parent))
     else:
         raise CompileError("CDP201", f"a tree cannot stand in a {type(place).__name__}")
 

@@ -178,7 +178,7 @@ class Rows:
                 return exp.null()
             value = self.raw(spelled, mark)
             tree = exp.cast(value.tree, "TEXT") if value.type is None else value.tree
-            kinds[use.name] = value.type or "text"
+            kinds[str(use)] = value.type or "text"
             return tree
 
         return lower_snippet(sql, self.schema.project.file.dialect, mark, self.reading, column, kinds, boolean=boolean)
@@ -203,16 +203,12 @@ def lower_snippet(
     """A user's expression with its columns resolved by `column`, which fills in `kinds`; mistakes are noted."""
     try:
         found = expression(sql, dialect, boolean=boolean)
+        resolve(found, column)  # first: learn the types
+        inferred = type_of(found.tree, kinds.get)
+        safe = safe_arithmetic(found.tree, kinds.get)
     except SnippetErrors as errors:
         note_snippet(errors, mark, reading)
         return Typed(exp.false() if boolean else exp.null(), "bool" if boolean else None)
-    resolve(found, column)  # first: learn the types
-
-    def kind(name: str) -> str | None:
-        return kinds.get(name)
-
-    inferred = type_of(found.tree, kind)
-    safe = safe_arithmetic(found.tree, kind)
     tree = resolve(type(found)(safe, found.columns, found.functions), column)
     return Typed(tree, "bool" if boolean else inferred)
 

@@ -18,7 +18,7 @@ from cdp.errors import CompileError
 from cdp.project.model import Source
 from cdp.project.reading import value_mark
 from cdp.project.schema import SEGMENT, Schema
-from cdp.project.snippet import SnippetErrors, query
+from cdp.project.snippet import SnippetErrors, query, safe_arithmetic
 
 
 @dataclass(frozen=True)
@@ -259,18 +259,18 @@ def _query(source: Source, schema: Schema) -> exp.Expr:
         for problem in errors.problems:
             schema.reading.problem(problem.code, f"{path}:{problem.line}:{problem.col}: {problem.message}", mark, problem.hint)
         return exp.to_table("nothing")
-    tree = found.tree.copy()
+    for use in found.tables:
+        if use.name not in schema.project.sources:
+            schema.reading.unknown(
+                "CDP112", f"{path}:{use.line}: there is no source `{use.name}`", use.name, schema.project.sources, "sources", mark
+            )
+        elif schema.project.sources[use.name].query is not None:
+            schema.reading.problem("CDP113", f"{path}:{use.line}: `{use.name}` is itself a query", mark, "a query reads tables and files")
+    tree = safe_arithmetic(found.tree, lambda _: None)
     for table in list(tree.find_all(exp.Table)):
-        other = schema.project.sources.get(table.name)
-        if other is None:
-            if any(use.name == table.name for use in found.tables):
-                schema.reading.unknown("CDP112", f"{path}: there is no source `{table.name}`", table.name, schema.project.sources, "sources", mark)
-            continue
-        if other.query is not None:
-            schema.reading.problem("CDP113", f"{path}: `{table.name}` is itself a query", mark, "a query reads tables and files")
-            continue
-        inner = exp.select("*").from_(relation_of(other, schema)).subquery(table.alias_or_name)
-        table.replace(inner)
+        other = schema.project.sources.get(table.meta.get("source", ""))
+        if other is not None and other.query is None:
+            table.replace(exp.select("*").from_(relation_of(other, schema)).subquery(table.alias_or_name))
     return tree
 
 

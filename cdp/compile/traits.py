@@ -90,7 +90,7 @@ def _formula(trait: Trait, scope: EntityScope, tables: Members) -> Typed:
         value = scope.value(str(use), mark)
         if value is None:
             return exp.null()
-        kinds[use.name] = value.type or "text"
+        kinds[str(use)] = value.type or "text"
         return as_text(value) if value.loose else value.tree
 
     found = lower_snippet(formula or "", tables.dialect, mark, tables.reading, column, kinds, boolean=False)

@@ -91,7 +91,10 @@ class Snippet:
 
 @dataclass(frozen=True)
 class Query:
-    """One SELECT. `outputs` are the names of its columns, with `*` where it says so."""
+    """One SELECT. `outputs` are the names of its columns, with `*` where it says so.
+
+    The Table nodes that are sources, and no CTE, bear the source's name in their `meta["source"]`.
+    """
 
     tree: exp.Query
     tables: tuple[TableUse, ...]
@@ -302,6 +305,7 @@ class _Reader(Source):
                 raise SnippetErrors([self.place(Refused("CDP128", f"`{table.name}` is no source", hint), table)])
             if not _is_own(table):
                 place = self.at((spot_of(table) or (0, 0))[0])
+                table.meta["source"] = _folded(table.this)
                 yield TableUse(_folded(table.this), place["offset"], place["line"], place["col"])
 
 

@@ -72,6 +72,9 @@ class Journal:
         Returns how many, and what `folded` wants to hear: the place up to which it read and the batches up to there.
         """
         end, batches = self._end, self.unfolded
+        if not end:
+            target.write_bytes(b"")
+            return 0, 0, 0
         with self.path.open("rb") as lines:
             lines.seek(self._folded)
             count = _expand(lines.read(end - self._folded), target)

@@ -189,7 +189,7 @@ def test_a_full_disk_is_no_traceback() -> None:
 
     out, _, stderr = printed()
     assert guarded(out, work) == 1
-    assert stderr.getvalue().startswith("CDP188: target/manifest.json: No space left on device\n")
+    assert stderr.getvalue().startswith("CDP192: target/manifest.json: No space left on device\n")
 
 
 def test_a_closed_pipe_is_silent() -> None:

@@ -84,20 +84,27 @@ def _national(digits: exp.Expr, region: Region) -> _Whens:
 
 
 def _international(digits: exp.Expr) -> exp.Expr:
-    whens: _Whens = []
+    """Country code and national number, by patterns over all countries at once: a branch per country would be a
+    statement that takes an engine longer to plan than to run."""
     regions = {region.code: region for region in REGIONS.values()}
-    for code in sorted(regions, key=lambda code: (-len(code), code)):
-        region = regions[code]
-        rest = _after(digits, len(code))
-        fits = _between(rest, region.shortest, region.longest)
-        inner: _Whens = [(fits, _plus(code, rest))]
-        if region.trunk:
-            bare = _after(digits, len(code) + len(region.trunk))
-            trunk = exp.and_(_begins(rest, region.trunk), _between(bare, region.shortest, region.longest))
-            inner.insert(0, (trunk, _plus(code, bare)))
-        whens.append((_begins(digits, code), _case(inner)))
-    whens.append((_between(digits, _FEWEST, _MOST), _plus("", digits)))
-    return _case(whens)
+    codes = sorted(regions, key=lambda code: (-len(code), code))
+    bare = digits
+    for trunk in sorted({region.trunk for region in regions.values()} - {""}):
+        bare = call("cdp_regex_replace", bare.copy(), text(_with_trunk(regions, trunk)), text("\\1\\2"))
+    whole = "|".join(f"{code}[0-9]{{{regions[code].shortest},{regions[code].longest}}}" for code in codes)
+    known = call("cdp_matches", digits.copy(), text(f"^(?:{'|'.join(codes)})"))
+    fits = call("cdp_matches", bare.copy(), text(f"^(?:{whole})$"))
+    return _case([(known, _case([(fits, _plus("", bare))])), (_between(digits, _FEWEST, _MOST), _plus("", digits))])
+
+
+def _with_trunk(regions: dict[str, Region], trunk: str) -> str:
+    """Numbers in which the trunk prefix stands behind the country code. National numbers never begin with 0; any other
+    prefix is one only where the rest is as long as a number must be."""
+    own = [region for region in regions.values() if region.trunk == trunk]
+    if trunk == "0":
+        return f"^({'|'.join(sorted(region.code for region in own))})0([0-9]+)$"
+    shortest, longest = min(region.shortest for region in own), max(region.longest for region in own)
+    return f"^({'|'.join(sorted(region.code for region in own))}){trunk}([0-9]{{{shortest},{longest}}})$"
 
 
 def _begins(value: exp.Expr, prefix: str) -> exp.Expr:
