@@ -9,6 +9,7 @@ import typer
 from cdp.cli.options import SELECTING, TIMED, Options, command
 from cdp.cli.output import Output
 from cdp.cli.results import carried_out
+from cdp.cli.sync import Force
 
 
 @command(SELECTING, TIMED, name="build")
@@ -21,6 +22,7 @@ def app(
     scratch: Annotated[
         str | None, typer.Option(metavar="SCHEMA", help="Build into this schema instead; any --as-of will do.")
     ] = None,
+    force: Force = [],  # noqa: B006 (typer reads it, nobody writes it)
 ) -> int:
     """Run the SQL: identity, traits, audiences; made beside, checked, then swapped."""
     from cdp import flow
@@ -28,6 +30,11 @@ def app(
     return carried_out(
         out,
         lambda progress, stop: flow.build(
-            options.settings(out), full_refresh=full_refresh, scratch=scratch, on_event=progress
+            options.settings(out),
+            full_refresh=full_refresh,
+            scratch=scratch,
+            force=tuple(force),
+            on_event=progress,
+            stop=stop,
         ),
     )

@@ -164,6 +164,10 @@ class Output:
         text = clean(self.mask(message))
         self._write(self.stderr, self.style(text, level, self.stderr) if level in _COLOURS else text)
 
+    def ask(self, question: str) -> None:
+        """A question to the terminal; the answer is read by who asks."""
+        self._write(self.stderr, clean(self.mask(question)), end="")
+
     def style(self, text: str, style: str, stream: TextIO) -> str:
         """`text`, which is clean already, in a colour where the stream shows colours."""
         return f"\x1b[{_COLOURS[style]}m{text}\x1b[0m" if self.colour and terminal(stream) else text
@@ -198,9 +202,9 @@ class Output:
         except OSError as error:
             self.log(f"the step summary cannot be written: {error.strerror}", "warning")
 
-    def _write(self, stream: TextIO, text: str) -> None:
+    def _write(self, stream: TextIO, text: str, end: str = "\n") -> None:
         try:
-            stream.write(text + "\n")
+            stream.write(text + end)
             stream.flush()
         except BrokenPipeError:
             silence(stream)

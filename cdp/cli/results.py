@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cdp.cli.options import Options
 from cdp.cli.output import Output, counted, table
 from cdp.cli.plain import jsonable
 from cdp.cli.progress import Progress
-from cdp.cli.signals import stop_on_signals
+from cdp.cli.signals import Stop, stop_on_signals
+from cdp.errors import ProjectError
 
 if TYPE_CHECKING:
     from cdp.flow.results import RunResult, StepResult
 
-Work = Callable[[Progress, Callable[[], bool]], "RunResult"]
+Work = Callable[[Progress, Stop], "RunResult"]
 
 _COLUMNS = {
     "queried": "rows",
@@ -39,6 +42,23 @@ def carried_out(out: Output, work: Work) -> int:
     fields.pop("exit_code", None)
     fields.pop("problems", None)
     return out.result(code, lines_of(result), problems=result.problems, **fields)
+
+
+def confirm_production(out: Output, options: Options) -> None:
+    """Before something is sent from a terminal to a target that says `production`: ask. Elsewhere nobody could answer.
+
+    Raises ProjectError (CDP189) for any answer but yes.
+    """
+    if options.yes or not (sys.stdin.isatty() and out.stderr.isatty()):
+        return
+    from cdp.flow.loading import SECRETS, open_profile
+
+    _, target, project = open_profile(options.settings(out), SECRETS)
+    if not target.production:
+        return
+    out.ask(f"Send from project `{project.name}` to target `{target.name}`, which is production? [y/N] ")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise ProjectError.of("CDP189", f"nothing was run: target `{target.name}` was not confirmed", hint="--yes")
 
 
 def lines_of(result: RunResult) -> list[str]:

@@ -9,7 +9,7 @@ import typer
 
 from cdp.cli.options import SELECTING, TIMED, Options, command
 from cdp.cli.output import Output
-from cdp.cli.results import carried_out
+from cdp.cli.results import carried_out, confirm_production
 from cdp.cli.sync import Adopt, DryRun, Force, Limit, Only, Resync, TreatAsNew
 from cdp.errors import ProjectError
 
@@ -37,6 +37,8 @@ def app(
 
     if after_dbt is not None:
         raise ProjectError.of("CDP190", "--after-dbt is not in this version of cdp", hint="run cdp after dbt ended 0")
+    if not dry_run:
+        confirm_production(out, options)
     return carried_out(
         out,
         lambda progress, stop: flow.run(

@@ -8,7 +8,7 @@ import typer
 
 from cdp.cli.options import SELECTING, Options, command
 from cdp.cli.output import Output
-from cdp.cli.results import carried_out
+from cdp.cli.results import carried_out, confirm_production
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Count what would be sent; send nothing.")]
 Only = Annotated[list[str], typer.Option(metavar="KEY", help="Only these rows.")]
@@ -34,6 +34,8 @@ def app(
     """Find what changed since the last sync, and send it to the destinations."""
     from cdp import flow
 
+    if not dry_run:
+        confirm_production(out, options)
     return carried_out(
         out,
         lambda progress, stop: flow.sync(

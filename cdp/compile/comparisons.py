@@ -84,6 +84,8 @@ class Comparer:
             kind = self._kind(value, list(asked), "between")
             if kind in TIMES:
                 raise Unfit("a closed interval of times", "write {gte: from, lt: to}: windows are half-open")
+            if kind not in NUMBERS:
+                raise Unfit(f"it is {kind}, not a number", "texts have no order that is the same on every engine")
             low, high = (self._operand(end, kind) for end in asked)
             return exp.Between(this=read_as(value, kind, self.zone), low=low, high=high)
         if operator in ("in", "contains_any", "contains_all"):
@@ -156,7 +158,7 @@ class Comparer:
         if isinstance(asked, Duration):
             return build(this=self._moment(value, operator), expression=timestamp(self.clock.back(asked)))
         assert isinstance(asked, str | int | float | bool | Ref)
-        if operator in ("before", "after") and value.loose:
+        if value.loose and (operator in ("before", "after") or (operator != "eq" and isinstance(asked, str))):
             value = Typed(read_as(value, "timestamp", self.zone), "timestamp")
         if value.type == "date" and isinstance(asked, str) and len(asked) > 10:
             value = Typed(read_as(value, "timestamp", self.zone), "timestamp")

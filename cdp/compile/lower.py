@@ -134,10 +134,11 @@ def _uses(lowered: Lowered) -> None:
 
 
 def _sources(lowered: Lowered, check: bool) -> None:
-    """The sources that something reads, and those that tell of an entity that is built."""
+    """The sources that something reads, and those that tell of an entity that is built (a keyed one is made of its source)."""
     resolved = {name for name in lowered.lowering.fresh if lowered.schema.nodes[name].resolved}
     for node in lowered.schema.nodes.values():
-        if node.source is not None and resolved & set(node.ids):
+        built = node.entity is not None and node.name in lowered.lowering.fresh
+        if node.source is not None and (built or resolved & set(node.ids)):
             lowered.lowering.rows_of(node)
     for name in list(lowered.lowering.rows):
         rows = lowered.lowering.rows[name]
@@ -286,7 +287,7 @@ def _froms(lowered: Lowered, node: Node, name: str, rule: Attribute) -> Iterable
         rows.keyed = True
         column_name, value = rows.column(ref, mark)
         wanted = lowered.lowering.attribute_type(node, name) if rule.pick != "all" else (rule.type or "text")
-        here = Typed(exp.column(column_name), value.type, value.leaf)
+        here = Typed(exp.column(column_name), value.type, value.leaf, value.zone)
         kind = wanted if wanted != "list" or rule.pick != "all" else "text"
         yield AttributeFrom(other.name, column_name, Typed(read_as(here, kind, lowered.clock.zone.key), kind))
 

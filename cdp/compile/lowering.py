@@ -133,6 +133,8 @@ class Lowering:
         """The rows of an entity."""
         if entity not in self._scopes:
             self._scopes[entity] = EntityScope(self, self.schema.nodes[entity], "e")
+            if self.schema.nodes[entity].source is not None:  # its rows are read, even where no condition names a column
+                self.rows_of(self.schema.nodes[entity])
         return self._scopes[entity]
 
     def scan(self, scope: Scope, hops: tuple[Hop, ...]) -> tuple[Scan, Scope]:
@@ -197,7 +199,7 @@ class Lowering:
         if ref.kind == "attribute":
             return self._inner(Typed(exp.column(ref.name, table=scope.alias), self.attribute_type(scope.node, ref.name)), ref)
         name, value = self.rows_of(scope.node).column(ref, mark)
-        return Typed(exp.column(name, table=scope.alias), value.type, value.leaf)
+        return Typed(exp.column(name, table=scope.alias), value.type, value.leaf, value.zone)
 
     def _inner(self, value: Typed, ref: ColumnRef) -> Typed:
         if not ref.keys:

@@ -73,11 +73,14 @@ class Rows:
 
     def _value(self, ref: ColumnRef, mark: Mark | None) -> Typed:
         if ref.kind == "property":
-            return Typed(call("cdp_json_text", self._property(), text(ref.name), *map(text, ref.keys)), "json", leaf=True)
+            return self._leaf(self._property(), ref.name, *ref.keys)
         value = self.raw(ref.name, mark)
         if ref.keys:
-            return Typed(call("cdp_json_text", as_text(value), *map(text, ref.keys)), "json", leaf=True)
-        return Typed(as_text(value), None) if value.type is None else value
+            return self._leaf(as_text(value), *ref.keys)
+        return Typed(as_text(value), None, zone=self.source.timezone) if value.type is None else value
+
+    def _leaf(self, document: exp.Expr, *keys: str) -> Typed:
+        return Typed(call("cdp_json_text", document, *map(text, keys)), "json", True, self.source.timezone)
 
     def _property(self) -> exp.Expr:
         """Where bare names of a Segment row stand: traits on identify and group rows, else properties."""

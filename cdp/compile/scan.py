@@ -64,7 +64,7 @@ class Aggregate:
     def tree(self, common: Iterable[str]) -> exp.Expr:
         """The SQL aggregate where the conditions in `common` hold already."""
         common = set(common)
-        rest = [tree.copy() for text, tree in sorted(self.conditions.items()) if text not in common]
+        rest = [unwrapped(tree) for text, tree in sorted(self.conditions.items()) if text not in common]
         value = self.value.copy() if self.value is not None else None
         if self.kind in ("first", "last"):
             assert value is not None and self.at is not None and self.key is not None
@@ -73,8 +73,8 @@ class Aggregate:
         if self.kind == "median":
             assert value is not None
             return call("cdp_median", exp.Case().when(exp.and_(*rest), value) if rest else value)
-        plain = self._plain(value)
-        return exp.Filter(this=plain, expression=exp.Where(this=exp.and_(*rest))) if rest else plain
+        whole = self._plain(value)
+        return exp.Filter(this=whole, expression=exp.Where(this=exp.and_(*rest))) if rest else whole
 
     def _plain(self, value: exp.Expr | None) -> exp.Expr:
         if self.kind == "count":
@@ -109,7 +109,7 @@ class Scan:
         every = [aggregate.conditions for aggregate in aggregates]
         common = set(every[0]).intersection(*every[1:]) if every else set()
         known = [exp.not_(exp.Is(this=key.copy(), expression=exp.null())) for key in self.keys]
-        where = [every[0][text].copy() for text in sorted(common)]
+        where = [unwrapped(every[0][text]) for text in sorted(common)]
         columns = {aggregate.name: aggregate.tree(common) for aggregate in aggregates}
         trees = [*self.keys, *where, *columns.values()]
         return GroupParts(self.keys, columns, self.base, needed(trees, joins or self.joins), exp.and_(*known, *where))
@@ -135,6 +135,14 @@ class GroupParts:
     base: exp.Expr
     joins: list[Join]
     where: exp.Expr
+
+
+def unwrapped(condition: exp.Expr) -> exp.Expr:
+    """A condition as WHERE and FILTER want it: there unknown is false already, and a bare comparison can use what an
+    engine knows of its blocks."""
+    while isinstance(condition, exp.Coalesce) and len(condition.expressions) == 1 and condition.expressions[0] == exp.false():
+        condition = condition.this
+    return condition.copy()
 
 
 def needed(trees: Iterable[exp.Expr], joins: dict[str, Join]) -> list[Join]:

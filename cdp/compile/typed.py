@@ -22,11 +22,13 @@ class Typed:
     """`type` is None where nobody told it: then `tree` is raw, and every use reads it by a safe cast.
 
     A `json` value is the text of a leaf (`leaf`: a scalar may be in it), read in the type of what it is compared with.
+    `zone` is that of naive times in its text, where that is not the project's.
     """
 
     tree: exp.Expr
     type: str | None
     leaf: bool = False
+    zone: str | None = None
 
     @property
     def loose(self) -> bool:
@@ -57,8 +59,17 @@ def read_as(value: Typed, kind: str, zone: str) -> exp.Expr:
     if kind in ("list", "json"):
         return plain
     if kind == "timestamp":
-        return call("cdp_try_timestamp", plain, text(zone))
+        return _moment(plain, zone, value.zone or zone)
     return call(f"cdp_try_{kind}", plain)
+
+
+def _moment(plain: exp.Expr, zone: str, naive: str) -> exp.Expr:
+    """A text as a time: a date is midnight in the project's `zone`, a time without offset is of the source's (`naive`)."""
+    if naive == zone:
+        return call("cdp_try_timestamp", plain, text(zone))
+    short = exp.LTE(this=exp.Length(this=exp.Trim(this=plain.copy())), expression=exp.Literal.number(10))
+    as_date = call("cdp_try_timestamp", plain.copy(), text(zone))
+    return exp.Case().when(short, as_date).else_(call("cdp_try_timestamp", plain, text(naive)))
 
 
 def as_text(value: Typed) -> exp.Expr:

@@ -15,7 +15,7 @@ from cdp.compile.scan import aliased
 from cdp.compile.sources import relation_of
 from cdp.compile.windows import Clock
 from cdp.errors import Problem, ProjectError, StatementError, suggestion
-from cdp.flow.loading import Loaded, load_all
+from cdp.flow.loading import Loaded, load_all, load_written
 from cdp.flow.results import FreezeResult, Freshness, Settings, SourceLine
 from cdp.project import LOCK_FILE
 from cdp.project.model import Source
@@ -116,7 +116,7 @@ def sources_list(settings: Settings) -> tuple[SourceLine, ...]:
 def frozen_type(column: Column) -> str:
     """The type of a column as the lock says it: with what a naive time and an instant differ in."""
     native = column.native.upper()
-    if column.type == "timestamp" and ("TIME ZONE" in native or "TIMESTAMPTZ" in native or "_TZ" in native or "_LTZ" in native):
+    if column.type == "timestamp" and ("WITH TIME ZONE" in native or "TIMESTAMPTZ" in native or "_TZ" in native or "_LTZ" in native):
         return "timestamptz"
     if column.type == "other" and native.startswith(("STRUCT", "MAP", "OBJECT", "VARIANT", "RECORD")):
         return "json"
@@ -125,7 +125,7 @@ def frozen_type(column: Column) -> str:
 
 def sources_freeze(settings: Settings) -> FreezeResult:
     """Write `sources.lock.yml`: names and types of all columns of all sources, as the catalogue has them."""
-    loaded = load_all(settings, check=True)
+    loaded = load_written(settings)
     warehouse = connect(loaded.target, loaded.root)
     problems, frozen, count = [], {}, 0
     try:

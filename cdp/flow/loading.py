@@ -82,6 +82,19 @@ def load_all(settings: Settings, *, check: bool = False, wanted: Wanted | None =
     return Loaded(settings, project, profile, target, lowered, selection, as_of, secrets, tuple(reading.problems))
 
 
+def load_written(settings: Settings) -> Loaded:
+    """What a freeze needs: names and types are not judged, for the lock that is to be written is what may be amiss.
+
+    Raises ProjectError where the files themselves cannot be read.
+    """
+    profile, target, project = open_profile(settings, SECRETS)
+    if project.reading.errors:
+        raise ProjectError(project.reading.problems)
+    as_of = settings.as_of or datetime.now(UTC)
+    lowered = lower_project(project, Reading(project.reading.lines), as_of, target.warehouse.schema_)
+    return Loaded(settings, project, profile, target, lowered, select(project, lowered, (), (), True), as_of, SECRETS)
+
+
 # ------------------------------------------------------------------------------------------------ syncs and destinations
 def check_syncs(project: Project, target: Target, reading: Reading) -> None:
     """What a sync asks of its destination, offline; mistakes are noted."""

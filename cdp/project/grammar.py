@@ -51,6 +51,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 }
 LATER = ("sequence", "journey", "arm", "consent", "received")
 VALUE_TESTS = ("eq", "ne", "gt", "gte", "lt", "lte", "contains", "not_contains", "starts_with", "ends_with", "before", "after")
+TIME_TESTS = ("eq", "ne", "gt", "gte", "lt", "lte", "before", "after")  # where `30 days ago` is a time
 LIST_TESTS = ("in", "not_in", "contains_any", "contains_all")
 DURATION_TESTS = ("within_last", "within_next", "older_than", "anniversary_within_next")
 TESTS = (*VALUE_TESTS, *LIST_TESTS, *DURATION_TESTS, "between", "matches", "exists", "empty")
@@ -201,7 +202,7 @@ def _comparison(key: str, raw: Any, holder: dict[str, Any], reading: Reading) ->
     value = _value(raw, value_at, reading)
     if value is None:
         return None
-    relative = ago(value)
+    relative = ago(value) if key in TIME_TESTS else None
     return Comparison(key, relative if relative is not None else value, at)
 
 

@@ -127,12 +127,32 @@ def _head(root: Path, reading: Reading) -> ProjectFile | None:
     except ValidationError as error:
         reading.of_pydantic(error, data, "project")
         return None
-    if head.timezone not in available_timezones():
-        reading.unknown(
-            "CDP111", f"there is no time zone `{head.timezone}`", head.timezone, sorted(available_timezones()),
-            "zones", head.at("timezone"),
-        )  # fmt: skip
+    if not is_zone(head.timezone):
+        _no_zone(head.timezone, head.at("timezone"), reading)
     return None if len(reading.errors) > before else head
+
+
+def is_zone(name: str) -> bool:
+    """Whether there is a time zone of this name."""
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):  # no plain name; a folder; unknown
+        return False
+    return True
+
+
+def _no_zone(name: str, mark: Mark | None, reading: Reading) -> None:
+    reading.unknown("CDP111", f"there is no time zone `{name}`", name, sorted(available_timezones()), "zones", mark)
+
+
+def _inverses(raw: Any) -> Iterator[str]:
+    """The names of relations that a part gives to others, at any depth."""
+    if isinstance(raw, Map):
+        for key, value in raw.items():
+            if key == "inverse" and isinstance(value, str):
+                yield value
+            else:
+                yield from _inverses(value)
 
 
 def _files(root: Path, ignore: list[str], reading: Reading) -> Iterator[Path]:
@@ -219,6 +239,8 @@ class _Loader:
         if resource is None or (isinstance(resource, Sync) and not self._mode(resource)):
             self.broken.add((singular, name))
             return
+        if isinstance(resource, Source) and not self._zone(resource):
+            resource = resource.model_copy(update={"timezone": "UTC"})
         self._put(getattr(self, kind), name, resource, singular, data)
 
     def _mode(self, sync: Sync) -> bool:
@@ -232,13 +254,11 @@ class _Loader:
 
     def _part(self, model: type[Any], data: Map, name: str, what: str) -> Any:
         raw = data[name]
-        before = len(self.reading.errors)
         try:
             part = model.model_validate({} if raw is None else raw, context=self.reading)
         except ValidationError as error:
             self.reading.of_pydantic(error, raw if raw is not None else data, what)
-            return None
-        if len(self.reading.errors) > before:
+            self.broken |= {("relation", inverse) for inverse in _inverses(raw)}
             return None
         if isinstance(part, Resource):
             named = part.model_copy(update={"name": name})
@@ -246,6 +266,12 @@ class _Loader:
             named._origin = part._origin
             return named
         return part
+
+    def _zone(self, source: Source) -> bool:
+        if is_zone(source.timezone):
+            return True
+        _no_zone(source.timezone, source.at("timezone"), self.reading)
+        return False
 
     def _put(self, where: dict[str, Any], name: str, value: Any, kind: str, data: Map) -> None:
         if name in where:

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, WrapValidator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-from cdp.errors import Mark
-from cdp.project.reader import Map, near_key
-from cdp.project.reading import Reading, key_mark, value_mark
+from cdp.errors import Mark, did_you_mean
+from cdp.project.reader import Map, near_key, rename
+from cdp.project.reading import NOTED, Reading, key_mark, value_mark
 
 
 class Later:
@@ -44,23 +54,41 @@ class Part(BaseModel):
         reading = info.context if isinstance(info.context, Reading) else None
         if reading is None:
             return handler(value)
-        kept = {key: item for key, item in value.items() if cls._allowed(key, value, reading)}
-        part = handler(kept)
+        cls._spell(value, reading)
+        later = [key for key in value if cls._is_later(key, value, reading)]
+        try:
+            part = handler({key: item for key, item in value.items() if key in cls._keys() and key not in later})
+        except ValidationError as error:
+            if later and all(len(detail["loc"]) <= 1 and detail["type"] in ("missing", "value_error") for detail in error.errors()):
+                raise PydanticCustomError(NOTED, "what is not in this version stands in its place") from None
+            raise
         if isinstance(value, Map):
             part._origin = value
         return part
 
     @classmethod
-    def _allowed(cls, key: str, value: dict[str, Any], reading: Reading) -> bool:
-        fields = {(field.alias or name): field for name, field in cls.model_fields.items()}
-        if key not in fields:
+    def _keys(cls) -> dict[str, Any]:
+        """The keys that it takes, beside the name, which stands before it."""
+        return {(field.alias or name): field for name, field in cls.model_fields.items() if not field.exclude}
+
+    @classmethod
+    def _spell(cls, value: dict[str, Any], reading: Reading) -> None:
+        """Note unknown keys, and read each as what was probably meant, so that what is below it is looked at, too."""
+        known = cls._keys()
+        for key in [key for key in value if key not in known]:
             reading.problem(
-                "CDP104", f"unknown key `{key}`", key_mark(value, key), near_key(key, list(fields)), length=len(key)
+                "CDP104", f"unknown key `{key}`", key_mark(value, key), near_key(key, list(known)), length=len(key)
             )
+            near = did_you_mean(key, known)
+            if near is not None and near not in value:
+                rename(value, key, near)
+
+    @classmethod
+    def _is_later(cls, key: str, value: dict[str, Any], reading: Reading) -> bool:
+        field = cls._keys().get(key)
+        if field is None or not any(isinstance(extra, Later) for extra in field.metadata):
             return False
-        if any(isinstance(extra, Later) for extra in fields[key].metadata):
-            reading.later(f"`{key}`", key_mark(value, key))
-            return False
+        reading.later(f"`{key}`", key_mark(value, key), length=len(key))
         return True
 
     def at(self, key: str | None = None) -> Mark | None:

@@ -269,6 +269,17 @@ def _scalar(text: str) -> Any:
     return text
 
 
+def rename(data: dict[str, Any], key: str, new: str) -> None:
+    """Give one value of a map another key, where it stands."""
+    maps: list[dict[str, Any]] = [data]
+    if isinstance(data, Map):
+        maps += [data.keys_at, data.values_at]
+    for found in maps:
+        items = {new if name == key else name: value for name, value in found.items()}
+        found.clear()
+        found.update(items)
+
+
 def near_key(key: str, known: list[str]) -> str:
     """The hint for an unknown key."""
     near = did_you_mean(key, known)

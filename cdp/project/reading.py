@@ -12,6 +12,7 @@ from cdp.errors import Mark, Problem, Severity, did_you_mean, suggestion
 from cdp.project.reader import Map, Seq
 
 NOT_YET = "CDP150"
+NOTED = "noted"  # the type of a validation error about which nothing more is to be said
 
 
 @dataclass
@@ -46,12 +47,12 @@ class Reading:
         """Note a name that is not there, with the nearest one that is."""
         self.problem(code, message, mark, suggestion(word, list(choices), what), length=len(word))
 
-    def later(self, what: str, mark: Mark | None) -> None:
+    def later(self, what: str, mark: Mark | None, *, length: int = 1) -> None:
         """Note something that the language has and this version does not carry out."""
         self.problem(
             NOT_YET, f"{what} is not in this version", mark, "it is parsed so that nothing is accepted in silence",
-            length=1,
-        )
+            length=length,
+        )  # fmt: skip
 
     @property
     def errors(self) -> list[Problem]:
@@ -61,6 +62,8 @@ class Reading:
     def of_pydantic(self, error: ValidationError, root: Any, name: str) -> None:
         """Note what pydantic found in `root`, each at the place its `loc` leads to."""
         for detail in error.errors(include_url=False, include_input=True):
+            if detail["type"] == NOTED:
+                continue
             mark, path = locate(root, detail["loc"])
             where = f"{name}.{path}" if path else name
             message, hint = _say(dict(detail))

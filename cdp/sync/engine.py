@@ -35,7 +35,7 @@ from cdp.sync.sender import Halt, Sender
 from cdp.sync.sending import Sending
 from cdp.sync.source import newest_us
 from cdp.sync.spool import Checked, Reader, unload
-from cdp.sync.state import EPOCH, State, open_state, released
+from cdp.sync.state import EPOCH, State, moment, open_state, released
 from cdp.sync.tally import Tally
 from cdp.warehouse.base import Warehouse
 
@@ -294,8 +294,6 @@ class _Run:
         left = int(self.state.rows("count", table=self.names.stage)[0][0])
         if not left:
             self.warehouse.drop(self.names.stage)
-        if self.plan.mode == "append" and self.plan.since_us is not None:
-            self._prune_sent()
         exit_code = 0
         if halt is not None:
             self._blame(halt)
@@ -338,6 +336,9 @@ class _Run:
     ) -> SyncResult:
         message = self.problems[0].message if self.problems else None
         self.runs.end(status, counts, forced=",".join(self.forced) or None, message=message, ledger_rows=ledger_rows)
+        if self.plan.mode == "append" and self.plan.since_us is not None and status == "done":
+            before = moment(self.horizon.now - 2 * self.plan.since_us)
+            self.state.execute("prune_sent", ledger=self.names.ledger, before=before)
         self.runs.prune(self.options, self.horizon.now, self.state.table("sync_log"))
         return self._told(status, exit_code, counts, diffed)
 
@@ -345,13 +346,6 @@ class _Run:
         return SyncResult(
             self.plan.name, self.run_id, status, exit_code, counts, diffed.planned, tuple(self.problems), self.forced
         )
-
-    def _prune_sent(self) -> None:
-        from cdp.sync.state import moment
-
-        assert self.plan.since_us is not None
-        before = moment(self.horizon.now - 2 * self.plan.since_us)
-        self.state.execute("prune_sent", ledger=self.names.ledger, before=before)
 
     def _tidy(self) -> None:
         """Scratch tables and files of this run; what a file that somebody else holds keeps is dropped by the next run."""
@@ -371,7 +365,7 @@ class _Run:
         if not self.route.record:
             rows = int(self.state.rows("count", table=self.names.members)[0][0]) if diff.members_exist else 0
         in_doubt = int(self.state.rows("count", table=self.names.doubt)[0][0]) if diff.doubt else 0
-        age = newest_us(self.state, *self.plan.freshness) if self.plan.freshness else None
+        age = newest_us(self.state, *self.plan.freshness, column="loaded_at") if self.plan.freshness else None
         return Facts(
             diffed=diffed,
             invalid=diffed.duplicates,

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from cdp.destination.base import Destination
@@ -20,6 +20,7 @@ from cdp.sync.journal import Journal
 from cdp.sync.pace import Breaker, Pace, jitter
 from cdp.sync.result import Progress, SyncOptions
 from cdp.sync.spool import Staged
+from cdp.sync.state import EPOCH
 from cdp.sync.tally import Tally
 
 
@@ -281,11 +282,10 @@ class Sender:
         """Into the journal, then into the counts."""
         if not changes:
             return
-        at = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         self._number += 1
         try:
             self.journal.append(
-                self._number, operation, at, [_line(c, o) for c, o in zip(changes, outcomes, strict=True)]
+                self._number, operation, self._now(), [_line(c, o) for c, o in zip(changes, outcomes, strict=True)]
             )
         except CdpError as error:
             self.stop(Halt(error.code, error.message, error.exit_code))
@@ -298,6 +298,11 @@ class Sender:
             self._remember(changes, outcomes)
         if self.progress:
             self.progress.advanced(self.sync, len(changes))
+
+    def _now(self) -> str:
+        given = self.options.now_us
+        now = datetime.now(UTC) if given is None else EPOCH + timedelta(microseconds=given)
+        return now.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
     def _remember(self, changes: Sequence[Staged], outcomes: Sequence[Outcome]) -> None:
         for change, outcome in zip(changes, outcomes, strict=True):

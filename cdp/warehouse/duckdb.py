@@ -62,6 +62,7 @@ class DuckDB(Warehouse):
         self._opened_before = False
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._depth = 0
+        self._kinds: dict[str, str] | None = None
 
     # the connection
 
@@ -119,6 +120,7 @@ class DuckDB(Warehouse):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+            self._kinds = None
 
     # statements
 
@@ -152,6 +154,11 @@ class DuckDB(Warehouse):
         return self._run(f"SELECT {casts} FROM ({sql}) AS t({names})")
 
     def execute(self, sql: str) -> int:
+        if sql.lstrip()[:6].upper().startswith(("CREATE", "DROP", "ALTER", "ATTACH", "DETACH")):
+            self._kinds = None
+        return self._changed(sql)
+
+    def _changed(self, sql: str) -> int:
         result = self._run(sql)
         if not result.description or result.description[0][0] != "Count":
             return 0
@@ -199,6 +206,7 @@ class DuckDB(Warehouse):
 
     def _roll_back(self) -> None:
         try:
+            self._kinds = None
             self._open().execute("ROLLBACK")
         except duckdb.Error:
             self.close()  # a transaction that cannot be rolled back ends with its connection
@@ -207,11 +215,14 @@ class DuckDB(Warehouse):
 
     def make_table(self, table: str, select: str) -> int:
         with self._replacing(table, "VIEW"):
-            return self.execute(f"CREATE OR REPLACE TABLE {quoted(table)} AS {select}")
+            count = self._changed(f"CREATE OR REPLACE TABLE {quoted(table)} AS {select}")
+        self._note(table, "TABLE")
+        return count
 
     def make_view(self, view: str, select: str) -> None:
         with self._replacing(view, "TABLE"):
-            self.execute(f"CREATE OR REPLACE VIEW {quoted(view)} AS {select}")
+            self._changed(f"CREATE OR REPLACE VIEW {quoted(view)} AS {select}")
+        self._note(view, "VIEW")
 
     @contextmanager
     def _replacing(self, name: str, kind: str) -> Iterator[None]:
@@ -227,13 +238,16 @@ class DuckDB(Warehouse):
         with self.transaction():
             for new, final in pairs.items():
                 self.drop(final)
-                self.execute(f"ALTER TABLE {quoted(new)} RENAME TO {identifier(parts(final)[-1])}")
+                self._changed(f"ALTER TABLE {quoted(new)} RENAME TO {identifier(parts(final)[-1])}")
+                self._note(new, None)
+                self._note(final, "TABLE")
 
     def drop(self, *tables: str) -> None:
         for table in tables:
             kind = self._kind(table)
             if kind:
-                self.execute(f"DROP {kind} {quoted(table)}")
+                self._changed(f"DROP {kind} {quoted(table)}")
+                self._note(table, None)
 
     def ensure_schemas(self) -> None:
         for schema in (self.schema, self.state_schema):
@@ -264,8 +278,25 @@ class DuckDB(Warehouse):
         return (str(found[0]), str(found[1]), str(found[2]), str(found[3])) if found else None
 
     def _kind(self, table: str) -> str | None:
-        found = self._find(table)
-        return found[3] if found else None
+        """TABLE, VIEW or None. Nobody else writes while the file is open, so the names are read once."""
+        scope = parts(table)
+        if len(scope) != 2:
+            found = self._find(table)
+            return found[3] if found else None
+        if self._kinds is None:
+            rows = self._run(
+                "SELECT schema_name || '.' || table_name, 'TABLE' FROM duckdb_tables() WHERE database_name = current_database()"
+                " UNION ALL SELECT schema_name || '.' || view_name, 'VIEW' FROM duckdb_views() WHERE database_name = current_database()"
+            ).fetchall()
+            self._kinds = {str(name).lower(): str(kind) for name, kind in rows}
+        return self._kinds.get(".".join(scope).lower())
+
+    def _note(self, table: str, kind: str | None) -> None:
+        name = ".".join(parts(table)).lower()
+        if self._kinds is not None:
+            self._kinds.pop(name, None)
+            if kind is not None:
+                self._kinds[name] = kind
 
     def columns(self, table: str) -> tuple[Column, ...] | None:
         found = self._find(table)

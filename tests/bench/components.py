@@ -18,9 +18,9 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
-import scipy
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+import scipy  # type: ignore[import-untyped]
+from scipy.sparse import coo_matrix  # type: ignore[import-untyped]
+from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
 from sqlglot import exp
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -30,7 +30,7 @@ from cdp.compile.plan import Statement
 from cdp.compile.render import Renderer
 from cdp.warehouse.functions import FACTS
 
-# realistic: a person has one to six identifiers besides the first, some often used, and one row in fifty names another's
+# realistic: a person has one to six identifiers besides the first, some often used; one row in fifty names another's
 SHAPES = {
     "realistic": """
         SELECT DISTINCT p AS a, CAST({n} * 0.45 AS BIGINT) + q * 6 + CAST(FLOOR(POWER(random(), 2) * 6) AS BIGINT) AS b
@@ -39,7 +39,8 @@ SHAPES = {
     "star": "SELECT 0 AS a, i + 1 AS b FROM range({n}) t(i)",
     "chains": """
         SELECT LEAST(x, y) AS a, GREATEST(x, y) AS b FROM (
-          SELECT hash(i) % 1000000000000 AS x, hash(i + 1) % 1000000000000 AS y FROM range({n}) t(i) WHERE i % 10000 <> 9999)""",
+          SELECT hash(i) % 1000000000000 AS x, hash(i + 1) % 1000000000000 AS y
+          FROM range({n}) t(i) WHERE i % 10000 <> 9999)""",
 }
 
 
@@ -95,7 +96,10 @@ def _sql(connection: duckdb.DuckDBPyConnection) -> int:
             break
         answer = _run(connection, statement)
         count += 1
-    _run(connection, renderer.statement("identity/labels", "labels", "table", "g.ours", nodes=nodes, chain=chain, bridging=False))
+    _run(
+        connection,
+        renderer.statement("identity/labels", "labels", "table", "g.ours", nodes=nodes, chain=chain, bridging=False),
+    )
     return count + 1
 
 
@@ -142,7 +146,8 @@ def _print(connection: duckdb.DuckDBPyConnection, shape: str, times: dict[str, l
     print("seconds (median): " + ", ".join(f"{name} {value:.2f}" for name, value in median.items()))
     print(f"ratio to scipy, out and back: {median['sql'] / median['scipy out and back']:.2f} (target: at most 3)")
     print(f"ratio to scipy alone: {median['sql'] / median['scipy']:.2f}")
-    print(f"duckdb {duckdb.__version__}, scipy {scipy.__version__}, numpy {np.__version__}, python {sys.version.split()[0]}")
+    versions = {"duckdb": duckdb.__version__, "scipy": scipy.__version__, "numpy": np.__version__}
+    print(", ".join(f"{name} {value}" for name, value in versions.items()) + f", python {sys.version.split()[0]}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ OWN = {
     "compile": set(),
     "debug": set(),
     "sources": {"action"},
-    "build": {"--full-refresh", "--scratch"},
+    "build": {"--full-refresh", "--scratch", "--force"},
     "sync": {"--dry-run", "--only", "--limit", "--resync", "--adopt", "--force", "--treat-as-new"},
     "preview": {"audience", "--limit"},
     "logs": {"sync", "--failed", "--limit"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -48,6 +49,7 @@ class Fake(Destination):
         self.unfit: Callable[[Change], str | None] = lambda change: None
         self.login = "account-1"
         self.opened = 0
+        self.delay = 0.0
         self.closed: list[bool] = []
         self._operations = operations
         self.gives_ids = False
@@ -78,6 +80,7 @@ class Fake(Destination):
 
     async def send(self, batch: Batch) -> Answer:
         self.batches_sent.append(batch)
+        await asyncio.sleep(self.delay)
         answer = self.answer(batch)
         if answer is not None:
             return answer

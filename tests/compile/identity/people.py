@@ -1,4 +1,4 @@
-"""A small world for identity tests: sources filled by hand, a step carried out on a real warehouse, people read back."""
+"""A small world for identity tests: sources filled by hand, a step carried out on a warehouse, people read back."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def _text(value: str) -> exp.Expr:
 def records(table: str, slots: Sequence[str], order: int = 0) -> Records:
     """Records of a table that `fill` made."""
     columns = ", ".join(["row_key", "row_at", *(f"i{i}" for i in range(len(slots)))])
-    return Records(table.split(".")[-1], order, parse_one(f"SELECT {columns} FROM {table}", dialect="duckdb"), tuple(slots))
+    return Records(
+        table.split(".")[-1], order, parse_one(f"SELECT {columns} FROM {table}", dialect="duckdb"), tuple(slots)
+    )
 
 
 def customer(identifiers: Sequence[Identifier], *sources: Records, always: tuple[Link, ...] = ()) -> IdentitySpec:
@@ -138,5 +140,3 @@ def changes(warehouse: Warehouse, run_id: str) -> set[tuple[str, str | None, str
 def limited(limits: Mapping[str, int | None]) -> list[Identifier]:
     """Identifiers by name and limit, strongest first."""
     return [Identifier(name, limit) for name, limit in limits.items()]
-
-

@@ -34,17 +34,27 @@ PICKS = {
 def candidates(warehouse: Warehouse, cast: str = "r.i1") -> tuple[exp.Expr, ...]:
     spec = customer([Identifier("user_id")], records("cdp.crm", ["user_id"]), records("cdp.web", ["user_id"], 1))
     build(warehouse, spec)
-    keep = [exp.column("row_at", "r"), exp.column("row_key", "r"), exp.alias_(parse_one(cast, dialect="duckdb"), "value")]
+    keep = [
+        exp.column("row_at", "r"),
+        exp.column("row_key", "r"),
+        exp.alias_(parse_one(cast, dialect="duckdb"), "value"),
+    ]
     rows = [parse_one(f"SELECT row_key, row_at, i0, i1 FROM cdp.{table}", dialect="duckdb") for table in ("crm", "web")]
     return tuple(owner(spec, Renderer(warehouse.facts), tree, ["user_id"], keep) for tree in rows)
 
 
-def table_of(warehouse: Warehouse, *attributes: Attribute, identifiers: tuple[str, ...] = ("user_id",)) -> dict[str, tuple[object, ...]]:
+def table_of(
+    warehouse: Warehouse, *attributes: Attribute, identifiers: tuple[str, ...] = ("user_id",)
+) -> dict[str, tuple[object, ...]]:
     """user ► values of the attributes."""
-    script = golden("customer", "cdp.customer_ids", identifiers, attributes, Renderer(warehouse.facts), "cdp.customer_base")
+    script = golden(
+        "customer", "cdp.customer_ids", identifiers, attributes, Renderer(warehouse.facts), "cdp.customer_base"
+    )
     carry_out(warehouse, script)
     names = ", ".join(attribute.name for attribute in attributes)
-    return {str(user): tuple(values) for user, *values in warehouse.rows(f"SELECT user_id, {names} FROM cdp.customer_base")}
+    return {
+        str(user): tuple(values) for user, *values in warehouse.rows(f"SELECT user_id, {names} FROM cdp.customer_base")
+    }
 
 
 @pytest.mark.parametrize("pick", sorted(PICKS))
@@ -84,8 +94,15 @@ def test_values_in_lists_are_escaped(warehouse: Warehouse) -> None:
 
 def test_an_identifier_is_an_attribute_by_itself_its_value_last_seen(warehouse: Warehouse) -> None:
     fill(warehouse, "cdp.crm", 2, [(1, "u1", "New@x.fr"), (7, "u1", "b@x.fr"), (3, "u1", "c@x.fr"), (2, "u2", None)])
-    build(warehouse, customer([Identifier("user_id"), Identifier("email", normalize="email")], records("cdp.crm", ["user_id", "email"])))
-    script = golden("customer", "cdp.customer_ids", ["user_id", "email"], [], Renderer(warehouse.facts), "cdp.customer_base")
+    build(
+        warehouse,
+        customer(
+            [Identifier("user_id"), Identifier("email", normalize="email")], records("cdp.crm", ["user_id", "email"])
+        ),
+    )
+    script = golden(
+        "customer", "cdp.customer_ids", ["user_id", "email"], [], Renderer(warehouse.facts), "cdp.customer_base"
+    )
     carry_out(warehouse, script)
     assert sorted(warehouse.rows("SELECT user_id, email FROM cdp.customer_base")) == [("u1", "b@x.fr"), ("u2", None)]
 
@@ -102,7 +119,12 @@ def test_many_attributes_take_several_statements_and_give_one_row_each(warehouse
 
 def test_a_row_belongs_to_its_strongest_bridging_identifier(warehouse: Warehouse) -> None:
     # the family mail is attached to u1; d9 is a device of its own that was only seen with the mail
-    rows: list[Row] = [(1, "u1", "f@x.fr", "d1"), (2, "u2", "f@x.fr", "d2"), (3, None, "F@x.fr ", "d9"), (4, None, "f@x.fr", None)]
+    rows: list[Row] = [
+        (1, "u1", "f@x.fr", "d1"),
+        (2, "u2", "f@x.fr", "d2"),
+        (3, None, "F@x.fr ", "d9"),
+        (4, None, "f@x.fr", None),
+    ]
     rows += [(5, "null", None, "d2"), (6, None, "test@test.com", None), (7, None, None, None)]
     fill(warehouse, "cdp.crm", 3, rows)
     slots = ["user_id", "email", "device"]
@@ -110,7 +132,9 @@ def test_a_row_belongs_to_its_strongest_bridging_identifier(warehouse: Warehouse
     spec = customer(identifiers, records("cdp.crm", slots))
     build(warehouse, spec)
     tree = owner(spec, Renderer(warehouse.facts), spec.records[0].relation, slots)
-    found = warehouse.rows(Renderer(warehouse.facts).sql(exp.select("o.row_key", "o.entity_id").from_(exp.Subquery(this=tree, alias="o"))))
+    found = warehouse.rows(
+        Renderer(warehouse.facts).sql(exp.select("o.row_key", "o.entity_id").from_(exp.Subquery(this=tree, alias="o")))
+    )
     of = ids(warehouse)
     u1, u2, d9 = of["user_id:u1"], of["user_id:u2"], of["device:d9"]
     assert len({u1, u2, d9}) == 3
@@ -122,7 +146,9 @@ def test_a_shared_identifier_owns_no_row(warehouse: Warehouse) -> None:
     spec = customer(limited({"login": 5, "device": 5}), records("cdp.web", ["login", "device"]))
     build(warehouse, spec)
     tree = owner(spec, Renderer(warehouse.facts), spec.records[0].relation, ["login", "device"])
-    rows = Renderer(warehouse.facts).sql(exp.select("o.row_key", "o.entity_id").from_(exp.Subquery(this=tree, alias="o")))
+    rows = Renderer(warehouse.facts).sql(
+        exp.select("o.row_key", "o.entity_id").from_(exp.Subquery(this=tree, alias="o"))
+    )
     found = dict(warehouse.rows(rows))
     assert found["40"] is None
     assert len({found[str(n)] for n in range(40)}) == 40
@@ -133,6 +159,8 @@ def test_a_costly_normal_form_finds_the_same_owner(warehouse: Warehouse) -> None
     spec = customer([Identifier("phone", normalize="phone", region="FR")], records("cdp.crm", ["phone"]))
     build(warehouse, spec)
     tree = owner(spec, Renderer(warehouse.facts), spec.records[0].relation, ["phone"])
-    rows = Renderer(warehouse.facts).sql(exp.select("o.row_key", "o.entity_id").from_(exp.Subquery(this=tree, alias="o")))
+    rows = Renderer(warehouse.facts).sql(
+        exp.select("o.row_key", "o.entity_id").from_(exp.Subquery(this=tree, alias="o"))
+    )
     found = dict(warehouse.rows(rows))
     assert found == {"0": ids(warehouse)["phone:+33612345678"], "1": ids(warehouse)["phone:+33612345678"], "2": None}

@@ -50,7 +50,10 @@ def test_an_office_mailbox_that_is_the_strongest_type_loses_nobody_a_link(wareho
 def test_an_office_mailbox_below_user_ids_chains_none_of_them(warehouse: Warehouse) -> None:
     rows = [(n, f"u{n % 19}", "office@x.fr", f"d{n}") for n in range(21)]
     fill(warehouse, "cdp.crm", 3, rows)
-    build(warehouse, customer(limited({"user_id": 1, "email": 5, "device": 50}), records("cdp.crm", ["user_id", "email", "device"])))
+    build(
+        warehouse,
+        customer(limited({"user_id": 1, "email": 5, "device": 50}), records("cdp.crm", ["user_id", "email", "device"])),
+    )
     assert len(people(warehouse)) == 19
     assert together(warehouse, "user_id:u0", "email:office@x.fr", "device:d0", "device:d19")
 
@@ -58,9 +61,15 @@ def test_an_office_mailbox_below_user_ids_chains_none_of_them(warehouse: Warehou
 def test_forty_good_pairs_touched_by_one_mailbox_stay_forty(warehouse: Warehouse) -> None:
     rows: list[tuple[object, ...]] = []
     for n in range(40):  # a web account and a loyalty card, joined by a mail of their own
-        rows += [(n, f"u{n}", None, f"own{n}@x.fr"), (n, None, f"l{n}", f"own{n}@x.fr"), (50 + n, f"u{n}", None, "desk@x.fr")]
+        rows += [
+            (n, f"u{n}", None, f"own{n}@x.fr"),
+            (n, None, f"l{n}", f"own{n}@x.fr"),
+            (50 + n, f"u{n}", None, "desk@x.fr"),
+        ]
     fill(warehouse, "cdp.crm", 3, rows)
-    spec = customer(limited({"user_id": 1, "loyalty": 3, "email": 5}), records("cdp.crm", ["user_id", "loyalty", "email"]))
+    spec = customer(
+        limited({"user_id": 1, "loyalty": 3, "email": 5}), records("cdp.crm", ["user_id", "loyalty", "email"])
+    )
     build(warehouse, spec)
     assert len(people(warehouse)) == 40
     assert all(together(warehouse, f"user_id:u{n}", f"loyalty:l{n}", f"email:own{n}@x.fr") for n in range(40))
@@ -70,9 +79,15 @@ def test_forty_good_pairs_touched_by_one_mailbox_stay_forty(warehouse: Warehouse
 def test_forty_good_pairs_stay_forty_where_only_mails_are_limited(warehouse: Warehouse) -> None:
     rows: list[tuple[object, ...]] = []
     for n in range(40):
-        rows += [(n, f"u{n}", None, f"own{n}@x.fr"), (n, None, f"l{n}", f"own{n}@x.fr"), (50 + n, f"u{n}", None, "desk@x.fr")]
+        rows += [
+            (n, f"u{n}", None, f"own{n}@x.fr"),
+            (n, None, f"l{n}", f"own{n}@x.fr"),
+            (50 + n, f"u{n}", None, "desk@x.fr"),
+        ]
     fill(warehouse, "cdp.crm", 3, rows)
-    spec = customer(limited({"user_id": None, "loyalty": None, "email": 5}), records("cdp.crm", ["user_id", "loyalty", "email"]))
+    spec = customer(
+        limited({"user_id": None, "loyalty": None, "email": 5}), records("cdp.crm", ["user_id", "loyalty", "email"])
+    )
     build(warehouse, spec)
     assert len(people(warehouse)) == 40
 
@@ -89,7 +104,10 @@ def test_a_person_keeps_more_mails_than_the_limit_if_they_join_nobody_else(wareh
     # four cards of one person, five mails on each: nothing is joined by a mail
     rows = [(1, "u1", f"c{n % 4}", None) for n in range(4)] + [(2, None, f"c{n % 4}", f"m{n}") for n in range(20)]
     fill(warehouse, "cdp.crm", 3, rows)
-    build(warehouse, customer(limited({"user_id": 1, "card": 4, "email": 5}), records("cdp.crm", ["user_id", "card", "email"])))
+    build(
+        warehouse,
+        customer(limited({"user_id": 1, "card": 4, "email": 5}), records("cdp.crm", ["user_id", "card", "email"])),
+    )
     assert [len(members) for members in people(warehouse)] == [25]
     assert attached(warehouse) == set()
 
@@ -99,8 +117,14 @@ def test_of_too_many_mails_of_one_identifier_the_latest_join(warehouse: Warehous
     rows: list[tuple[object, ...]] = [(day, "u1", None, f"m{day}") for day in range(1, 7)]
     rows.append((9, None, "c9", "m1"))
     fill(warehouse, "cdp.crm", 3, rows)
-    build(warehouse, customer(limited({"user_id": 1, "card": 3, "email": 5}), records("cdp.crm", ["user_id", "card", "email"])))
-    assert people(warehouse) == {frozenset({"user_id:u1", *(f"email:m{day}" for day in range(1, 7))}), frozenset({"card:c9"})}
+    build(
+        warehouse,
+        customer(limited({"user_id": 1, "card": 3, "email": 5}), records("cdp.crm", ["user_id", "card", "email"])),
+    )
+    assert people(warehouse) == {
+        frozenset({"user_id:u1", *(f"email:m{day}" for day in range(1, 7))}),
+        frozenset({"card:c9"}),
+    }
     assert attached(warehouse) == {"email:m1"}
     assert edges(warehouse)["user_id:u1", "email:m1"] == "over_limit"
 
@@ -118,7 +142,10 @@ def test_a_kiosk_joins_no_two_users_but_keeps_their_strong_links(warehouse: Ware
     rows: list[tuple[object, ...]] = [(n, f"u{n}", f"m{n}", "kiosk") for n in range(3)]
     rows += [(9, None, "m1", "kiosk"), (9, None, "m1", "d1")]
     fill(warehouse, "cdp.web", 3, rows)
-    build(warehouse, customer(limited({"user_id": 1, "email": 5, "device": 50}), records("cdp.web", ["user_id", "email", "device"])))
+    build(
+        warehouse,
+        customer(limited({"user_id": 1, "email": 5, "device": 50}), records("cdp.web", ["user_id", "email", "device"])),
+    )
     assert people(warehouse) == {
         frozenset({"user_id:u0", "email:m0", "device:kiosk"}),
         frozenset({"user_id:u1", "email:m1", "device:d1"}),
@@ -134,7 +161,13 @@ def test_two_ids_of_a_type_with_limit_one_in_a_row_stay_two_people(warehouse: Wa
 
 
 def test_an_identifier_that_does_not_join_keeps_those_apart_who_differ(warehouse: Warehouse) -> None:
-    rows = [(1, "u1", "d1", "Ann 1980"), (2, "u2", "d1", "Bob 1985"), (3, "u3", "d3", "Ann 1980"), (4, "u4", "d3", "Ann 1980"), (5, None, None, "Ann 1980")]
+    rows = [
+        (1, "u1", "d1", "Ann 1980"),
+        (2, "u2", "d1", "Bob 1985"),
+        (3, "u3", "d3", "Ann 1980"),
+        (4, "u4", "d3", "Ann 1980"),
+        (5, None, None, "Ann 1980"),
+    ]
     fill(warehouse, "cdp.crm", 3, rows)
     identifiers = [Identifier("user_id"), Identifier("device"), Identifier("name_birth", 1, joins=False)]
     build(warehouse, customer(identifiers, records("cdp.crm", ["user_id", "device", "name_birth"])))

@@ -119,7 +119,13 @@ def test_nothing_vanishes_and_no_join_breaks_a_limit(memory: DuckDB, crm: list[R
 
 def _nothing_vanishes(crm: list[Row], web: list[Row], found: dict[str, str], gone: dict[str, object]) -> None:
     places = [(crm, SLOTS[:4]), (web, [SLOTS[i] for i in (0, 2, 4, 5)])]
-    given_ = {f"{kind}:{value}" for rows, slots in places for _, *values in rows for kind, value in zip(slots, values, strict=True) if value}
+    given_ = {
+        f"{kind}:{value}"
+        for rows, slots in places
+        for _, *values in rows
+        for kind, value in zip(slots, values, strict=True)
+        if value
+    }
     assert given_ == set(found) | set(gone)
     assert not set(found) & set(gone)
 

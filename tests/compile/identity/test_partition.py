@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,12 @@ def test_null_and_junk_join_nobody_and_are_listed(warehouse: Warehouse) -> None:
 
 
 def test_two_identifiers_of_one_type_in_a_row_are_one_person(warehouse: Warehouse) -> None:
-    fill(warehouse, "cdp.crm", 3, [(1, "u1", "a@x.fr", "b@x.fr"), (2, None, "c@x.fr", "b@x.fr"), (3, None, "c@x.fr", "c@x.fr")])
+    fill(
+        warehouse,
+        "cdp.crm",
+        3,
+        [(1, "u1", "a@x.fr", "b@x.fr"), (2, None, "c@x.fr", "b@x.fr"), (3, None, "c@x.fr", "c@x.fr")],
+    )
     build(warehouse, customer([Identifier("user_id"), EMAIL], records("cdp.crm", ["user_id", "email", "email"])))
     assert people(warehouse) == {frozenset({"user_id:u1", "email:a@x.fr", "email:b@x.fr", "email:c@x.fr"})}
     counts = dict(warehouse.rows("SELECT id_value, row_count FROM cdp.customer_ids WHERE id_type = 'email'"))
@@ -47,10 +53,15 @@ def test_two_identifiers_of_one_type_in_a_row_are_one_person(warehouse: Warehous
 def test_sources_times_and_rows_of_an_identifier_are_told(warehouse: Warehouse) -> None:
     fill(warehouse, "cdp.web", 2, [(9, "d1", "u1"), (4, "d1", None)])
     fill(warehouse, "cdp.crm", 1, [(2, "u1"), (None, "u1")])
-    spec = customer(limited({"user_id": None, "device": None}), records("cdp.web", ["device", "user_id"]), records("cdp.crm", ["user_id"]))
+    spec = customer(
+        limited({"user_id": None, "device": None}),
+        records("cdp.web", ["device", "user_id"]),
+        records("cdp.crm", ["user_id"]),
+    )
     build(warehouse, spec)
     told = warehouse.rows(
-        "SELECT id_value, CAST(first_seen_at AS DATE), CAST(last_seen_at AS DATE), row_count, sources FROM cdp.customer_ids ORDER BY 1"
+        "SELECT id_value, CAST(first_seen_at AS DATE), CAST(last_seen_at AS DATE), row_count, sources"
+        " FROM cdp.customer_ids ORDER BY 1"
     )
     assert [tuple(map(str, row)) for row in told] == [
         ("d1", "2025-01-05", "2025-01-10", "2", '["web"]'),
@@ -63,7 +74,9 @@ def test_always_link_joins_without_a_row_that_says_so(warehouse: Warehouse) -> N
     links = """SELECT 'user_id' AS left_type, 'u1' AS left_value, 'user_id' AS right_type, 'u2' AS right_value
         UNION ALL SELECT 'user_id', 'u3', 'user_id', 'u9' UNION ALL SELECT 'user_id', 'u2', 'user_id', 'null'"""
     link = Link(parse_one(links, dialect="duckdb"))
-    build(warehouse, customer([Identifier("user_id", 1), EMAIL], records("cdp.crm", ["user_id", "email"]), always=(link,)))
+    build(
+        warehouse, customer([Identifier("user_id", 1), EMAIL], records("cdp.crm", ["user_id", "email"]), always=(link,))
+    )
     assert people(warehouse) == {
         frozenset({"user_id:u1", "email:a@x.fr", "user_id:u2", "email:b@x.fr"}),
         frozenset({"user_id:u3", "email:c@x.fr"}),
@@ -75,7 +88,9 @@ def test_always_link_is_stronger_than_any_row(warehouse: Warehouse) -> None:
     fill(warehouse, "cdp.crm", 2, [(1, "u1", "a@x.fr"), (2, "u2", "b@x.fr")])
     links = "SELECT 'user_id' AS left_type, 'u1' AS left_value, 'email' AS right_type, 'B@x.fr' AS right_value"
     link = Link(parse_one(links, dialect="duckdb"))
-    build(warehouse, customer([Identifier("user_id", 1), EMAIL], records("cdp.crm", ["user_id", "email"]), always=(link,)))
+    build(
+        warehouse, customer([Identifier("user_id", 1), EMAIL], records("cdp.crm", ["user_id", "email"]), always=(link,))
+    )
     assert people(warehouse) == {frozenset({"user_id:u1", "email:a@x.fr", "email:b@x.fr"}), frozenset({"user_id:u2"})}
     assert edges(warehouse)["user_id:u1", "email:b@x.fr"] is None
     assert edges(warehouse)["user_id:u2", "email:b@x.fr"] == "limit"
@@ -83,7 +98,7 @@ def test_always_link_is_stronger_than_any_row(warehouse: Warehouse) -> None:
 
 def _chain(order: list[int]) -> list[tuple[object, ...]]:
     """Records that link value order[i] with order[i + 1]."""
-    return [(None, f"{a:09d}", f"{b:09d}") for a, b in zip(order, order[1:], strict=False)]
+    return [(None, f"{a:09d}", f"{b:09d}") for a, b in pairwise(order)]
 
 
 def _one_person(warehouse: Warehouse, rows: list[tuple[object, ...]], size: int) -> None:
@@ -103,7 +118,9 @@ def test_a_chain_of_a_thousand_in_bit_reversed_order_is_one_person(warehouse: Wa
 
 def test_a_star_of_a_hundred_thousand_is_one_person(duckdb: DuckDB) -> None:
     duckdb.make_table(
-        "cdp.crm", "SELECT CAST(i AS TEXT) AS row_key, CAST(NULL AS TIMESTAMP) AS row_at, 'hub' AS i0, 'd' || i AS i1 FROM range(100000) t(i)"
+        "cdp.crm",
+        "SELECT CAST(i AS TEXT) AS row_key, CAST(NULL AS TIMESTAMP) AS row_at, 'hub' AS i0, 'd' || i AS i1"
+        " FROM range(100000) t(i)",
     )
     build(duckdb, customer(limited({"user_id": None, "device": None}), records("cdp.crm", ["user_id", "device"])))
     assert duckdb.rows("SELECT COUNT(*), COUNT(DISTINCT customer_id) FROM cdp.customer_ids") == [(100_001, 1)]
@@ -140,14 +157,18 @@ def test_treasure_data_example_4_is_four_people_where_members_may_not_merge(ware
     assert edges(warehouse)["member_id:2", "email:a@ex.com"] == "limit"
 
 
-def test_realistic_people_without_limits_in_play_take_twelve_statements_from_records_to_components(duckdb: DuckDB) -> None:
+def test_realistic_people_without_limits_in_play_take_twelve_statements_from_records_to_components(
+    duckdb: DuckDB,
+) -> None:
     # 20,000 people with one to three devices and mails each, nobody over a limit
     rows: list[tuple[object, ...]] = []
     for person in range(20_000):
         for device in range(1 + person % 3):
             rows.append((person % 300, f"u{person}" if device == 0 else None, f"m{person}@x.fr", f"d{person}-{device}"))
     fill(duckdb, "cdp.web", 3, rows)
-    spec = customer(limited({"user_id": 1, "email": 5, "device": 50}), records("cdp.web", ["user_id", "email", "device"]))
+    spec = customer(
+        limited({"user_id": 1, "email": 5, "device": 50}), records("cdp.web", ["user_id", "email", "device"])
+    )
     names = [statement.name for statement in build(duckdb, spec)]
     start, end = names.index("edges"), names.index("components over a limit")
     assert end - start + 1 <= 12

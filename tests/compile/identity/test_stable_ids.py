@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -18,7 +19,7 @@ def spec_of(limit: int | None = None) -> IdentitySpec:
     return customer(limited({"user_id": limit, "email": None}), records("cdp.crm", ["user_id", "email"]))
 
 
-def day(warehouse: Warehouse, run: int, rows: list[Row], spec: IdentitySpec | None = None) -> dict[str, str]:
+def day(warehouse: Warehouse, run: int, rows: Sequence[Row], spec: IdentitySpec | None = None) -> dict[str, str]:
     """The ids after a run over `rows`."""
     fill(warehouse, "cdp.crm", 2, rows)
     build(warehouse, spec or spec_of(), f"run{run}", AS_OF + timedelta(days=run))

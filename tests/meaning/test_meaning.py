@@ -1,0 +1,85 @@
+"""What the language means: each case of `cases/` on each engine, with and without `sources.lock.yml`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from cdp.errors import ProjectError
+from cdp.flow import check
+from tests.meaning.building import Built, answers, engine_for, fill, freeze, plain, run_build, settings_of, write_project
+from tests.meaning.world import Case, World, merged, worlds
+
+ENGINES = ("duckdb", "postgres")
+BUILT = [
+    pytest.param(world.name, engine, lock, case, id=f"{world.name}-{engine}-{'lock' if lock else 'nolock'}-{case.name}")
+    for world in worlds().values()
+    for engine in ENGINES
+    for lock in world.locks
+    for case in world.asked(lock)
+]
+REFUSED = [
+    pytest.param(world.name, case, id=f"{world.name}-{case.name}")
+    for world in worlds().values()
+    for case in world.cases
+    if case.refused is not None
+]
+Builder = Callable[[World, str, bool], Built]
+
+
+@pytest.fixture(scope="session")
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
+    """Builds a world on an engine, once; a build that failed fails all its cases."""
+    done: dict[tuple[str, str, bool], Built | BaseException] = {}
+    with ExitStack() as stack:
+
+        def builder(world: World, kind: str, lock: bool) -> Built:
+            key = (world.name, kind, lock)
+            if key not in done:
+                dsn = request.getfixturevalue("postgres_dsn") if kind == "postgres" else None
+                folder = tmp_path_factory.mktemp(f"{world.name}_{kind}")
+                try:
+                    engine = stack.enter_context(engine_for(kind, folder, dsn))
+                    write_project(folder, world.files(lock), engine.profile)
+                    fill(engine, world.tables)
+                    if lock:
+                        freeze(folder, world.as_of)
+                    run_build(folder, world.as_of)
+                    audiences = {case.name: case.entity for case in world.asked(lock) if case.members is not None}
+                    done[key] = answers(engine, audiences, world.called, list(world.project["entities"]))
+                except Exception as error:  # noqa: BLE001 - kept, and raised in every case of this build
+                    done[key] = error
+            found = done[key]
+            if isinstance(found, BaseException):
+                raise found
+            return found
+
+        yield builder
+
+
+@pytest.mark.parametrize(("world", "engine", "lock", "case"), BUILT)
+def test_the_language_means_what_the_case_says(world: str, engine: str, lock: bool, case: Case, built: Builder) -> None:
+    found = built(worlds()[world], engine, lock)
+    if case.members is not None:
+        assert found.members[case.name] == case.members, case.why
+        return
+    assert case.values is not None
+    shown = {name: plain(row[case.name]) for name, row in found.values[case.entity].items()}
+    asked = {name: plain(value) for name, value in case.values.items()}
+    assert {name: shown.get(name, "no such row") for name in asked} == asked, case.why
+
+
+@pytest.mark.parametrize(("world", "case"), REFUSED)
+def test_what_makes_no_sense_is_refused_with_the_reason(world: str, case: Case, tmp_path: Path) -> None:
+    base = worlds()[world]
+    assert case.refused is not None
+    files = {**base.files(True), "cases.yml": merged(case.resources(), case.extra)}
+    write_project(tmp_path, files, {"type": "duckdb", "path": "world.duckdb"})
+    with pytest.raises(ProjectError) as caught:
+        result = check(settings_of(tmp_path, base.as_of))
+        raise ProjectError([problem for problem in result.problems if problem.severity == "error"])
+    said = [f"{problem.code}: {problem.message}" for problem in caught.value.problems if problem.severity == "error"]
+    assert any(case.refused["code"] in line and case.refused["says"] in line for line in said), (said, case.why)
