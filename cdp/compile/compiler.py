@@ -66,16 +66,22 @@ class Compiler:
                 refuse_files(source, self.facts.reads_files, self.facts.name)
         for name in self.lowered.parts:
             self._source(name)
+        order = self._order()
+        for entity in sorted(self.lowering.numbered - set(order)):
+            self._numbers(entity)
         pending = set(self.lowered.parts)
-        for entity in self._order():
+        for entity in order:
             for name in sorted(self._ready(pending, entity)):
                 pending.discard(name)
                 self._rows(name)
             self._identity(entity)
         for name in sorted(pending):
             self._rows(name)
-        for entity in self._order():
+        for entity in order:
             self._ent(entity)
+        for entity in sorted(self.lowering.numbered - set(order)):
+            if self.schema.nodes[entity].resolved:
+                self._published(entity)
         self._waves()
         for entity in sorted(self.lowering.fresh):
             self._entity(entity)
@@ -123,13 +129,55 @@ class Compiler:
                 yield name
 
     def _rows(self, name: str) -> None:
-        """`tmp_rows_<node>`: the source's rows with the ids of resolved entities."""
-        parts, table = self.lowered.parts[name], self.table(f"tmp_rows_{name}")
+        """`tmp_rows_<node>`: the source's rows with the numbers of the entities that they belong to."""
+        parts, table, node = self.lowered.parts[name], self.table(f"tmp_rows_{name}"), self.schema.nodes[name]
         owners = self._owners(name)
-        tree = self._owned(name, list(parts.columns), owners)
+        texts = [(column, entity) for column, entity in owners]
+        texts += [(f"{entity}_id", entity) for entity in node.ids if f"{entity}_id" in parts.columns]
+        texts += [(f"rel_{role}_id", entity) for role, (entity, _) in node.roles.items() if f"rel_{role}_id" in parts.columns]
+        if node.entity is not None:
+            texts.append((f"{name}_id", name))
+        numbered = [(column, entity) for column, entity in dict.fromkeys(texts) if entity in self.lowering.numbered]
+        kept = [item for item in parts.columns if node.entity is not None or item not in dict(texts)]
+        kept += [column for column, _ in owners] if node.entity is not None else []
+        tree = self._with_numbers(self._owned(name, list(parts.columns), owners), kept, numbered)
         needs = [f"source:{name}", *(f"identity:{entity}" for _, entity in owners if entity in self.lowering.fresh)]
+        needs += [f"numbers:{entity}" for _, entity in numbered]
         self._after[name] = [f"rows:{name}"]
         self._one(f"rows:{name}", f"source:{name}", table, lambda: self.renderer.of_tree(tree, table, "table", table), needs)
+
+    def _with_numbers(self, rows: exp.Expr, kept: list[str], numbered: list[tuple[str, str]]) -> exp.Select:
+        """Rows with a number for each id: what an entity's rows are joined and grouped by within this build."""
+        columns = [exp.column(item, table="t") for item in dict.fromkeys(kept) if not item.startswith("i_")]
+        numbers = [
+            exp.alias_(exp.column("no", table=f"n{index}"), f"{column.removesuffix('_id')}_no") for index, (column, _) in enumerate(numbered)
+        ]
+        tree = exp.select(*columns, *numbers).from_(aliased(rows, "t"))
+        for index, (column, entity) in enumerate(numbered):
+            on = exp.column("id", table=f"n{index}").eq(exp.column(column, table="t"))
+            tree = tree.join(aliased(exp.to_table(self.table(f"tmp_no_{entity}")), f"n{index}"), on=on, join_type="left", copy=False)
+        return tree
+
+    def _numbers(self, entity: str) -> None:
+        """`tmp_no_<entity>`: a number for each id, for this build only."""
+        table, node = self.table(f"tmp_no_{entity}"), self.schema.nodes[entity]
+        fresh = entity in self.lowering.fresh
+        if node.source is not None:
+            origin, needs = self.table(f"tmp_src_{entity}"), [f"source:{entity}"]
+        else:
+            origin, needs = self.table(f"{entity}_ids" if fresh else entity), [f"identity:{entity}"] if fresh else []
+        statement = self._statement("numbers", table, origin=origin, key=f"{entity}_id")
+        self._one(f"numbers:{entity}", f"entity:{entity}", table, lambda: statement, needs)
+
+    def _published(self, entity: str) -> None:
+        """`tmp_ent_<entity>` of an entity that is not built here: its published table with numbers."""
+        table = self.table(f"tmp_ent_{entity}")
+        numbered = [(f"{entity}_id", entity)]
+        numbered += [(f"{other}_id", other) for origin, other in self.lowered.entity_ids if origin == entity and other in self.lowering.numbered]
+        tree = self._with_numbers(exp.to_table(self.table(entity)), [], numbered).select("t.*", copy=False)
+        needs = [f"numbers:{other}" for _, other in numbered]
+        self._after[entity] = [f"ent:{entity}"]
+        self._one(f"ent:{entity}", f"entity:{entity}", table, lambda: self.renderer.of_tree(tree, table, "table", table), needs)
 
     def _one(
         self, step_id: str, resource: str, table: str, statement: Callable[[], Statement], needs: Iterable[str], *, scratch: bool = True
@@ -215,6 +263,7 @@ class Compiler:
                 (*found.after_swap, *stays.statements), tuple(needs),
             )
         )  # fmt: skip
+        self._numbers(entity)
         self._golden(entity)
 
     def _golden(self, entity: str) -> None:
@@ -291,7 +340,9 @@ class Compiler:
                     *(exp.column(item, table="o") for item in columns), exp.alias_(exp.column("entity_id", table="o"), f"{other}_id")
                 ).from_(aliased(found, "o"))
             columns.append(f"{other}_id")
-        final = exp.select(*(exp.column(item, table="t") for item in columns)).from_(aliased(tree, "t"))
+        numbered = [(f"{entity}_id", entity), *((f"{other}_id", other) for other in others if other in self.lowering.numbered)]
+        final = self._with_numbers(tree, columns, numbered)
+        needs += [f"numbers:{other}" for _, other in numbered]
         self._after[entity] = [f"ent:{entity}"]
         self._one(f"ent:{entity}", f"entity:{entity}", target, lambda: self.renderer.of_tree(final, target, "table", target), needs)
 
@@ -356,7 +407,7 @@ class Compiler:
 
     def _traits(self, entity: str, level: int, plans: list[TraitPlan], needs: list[str]) -> None:
         table = self.table(f"tmp_traits_{entity}_{level}")
-        columns = {f"{entity}_id": exp.column(f"{entity}_id", table="e"), **{plan.trait.name: plan.tree for plan in plans}}
+        columns = {f"{entity}_no": exp.column(f"{entity}_no", table="e"), **{plan.trait.name: plan.tree for plan in plans}}
         scope = self.lowering.scope(entity)
         self._one(f"traits:{entity}:{level}", f"entity:{entity}", table, lambda: self._projection(table, scope, columns), needs)
 

@@ -34,7 +34,7 @@ from cdp.project.condition import (
     Test,
     Window,
 )
-from cdp.project.grammar import duration
+from cdp.project.grammar import OPTIONS, duration
 from cdp.project.schema import Hop, Node
 from cdp.project.snippet import ColumnUse
 
@@ -93,7 +93,7 @@ class Lowerer:
         return self._sql(condition, scope)
 
     def _field(self, condition: FieldTest, scope: Scope) -> exp.Expr:
-        value = scope.value(condition.path, condition.mark)
+        value = scope.value(condition.path, condition.mark, instead=tuple(OPTIONS))
         if value is None:
             return exp.false()
         return self.comparer(scope).test(value, condition.test, condition.path, condition.mark)
@@ -231,7 +231,7 @@ class Lowerer:
         known = self.tables.streams(scope.node)
         if name not in known:
             self.reading.unknown(
-                "CDP112", f"`{name}` is no event stream of {scope.node.name}", name, known, "streams", condition.mark
+                "CDP112", f"`{name}` is no event stream of {scope.node.name}", name, known, "streams", condition.from_mark or condition.mark
             )
             return None
         place = scope.place(name, condition.mark)

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlglot import exp
 
 from cdp.compile.identity import Identifier, Link
+from cdp.compile.identity.phone import REGIONS
 from cdp.compile.lowering import Lowering
 from cdp.compile.mapping import Mapped, mapped
 from cdp.compile.rows import Rows, lower_snippet
@@ -194,6 +195,10 @@ def _identifiers(lowered: Lowered, entity: Entity) -> Iterable[Identifier]:
             normal: str | exp.Expr = options.normalize
             if normal not in ("none", "email", "phone", "lower", "digits"):
                 normal = _normal(lowered, options.normalize, options.at("normalize"))
+            if options.region is not None and options.region not in REGIONS:
+                reading.unknown(
+                    "CDP105", f"there is no phone region `{options.region}`", options.region, REGIONS, "regions", options.at("region")
+                )
             if normal == "phone" and options.region is None:
                 reading.problem(
                     "CDP116", f"phones of `{name}` without a `region`", options.at(), "only numbers with +country are read",
@@ -281,7 +286,8 @@ def _froms(lowered: Lowered, node: Node, name: str, rule: Attribute) -> Iterable
         try:
             ref = schema.column(other, column.split("."))
         except PathError as error:
-            reading.problem(error.code, error.message, mark, error.hint, length=len(path))
+            if not error.noted:
+                reading.problem(error.code, error.message, mark, error.hint, length=len(path))
             continue
         rows = lowered.lowering.rows_of(other)
         rows.keyed = True

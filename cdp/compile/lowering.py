@@ -24,7 +24,7 @@ from cdp.project import Project
 from cdp.project.condition import All, Any_, Condition, Did, Has, InAudience, Not
 from cdp.project.model import Audience
 from cdp.project.reading import Reading
-from cdp.project.schema import ColumnRef, Hop, JoinKey, Node, Schema
+from cdp.project.schema import ColumnRef, Hop, JoinKey, Node, PathError, Schema
 
 
 @dataclass
@@ -59,6 +59,7 @@ class Lowering:
         self.audiences: dict[str, AudiencePlan] = {}
         self._scopes: dict[str, EntityScope] = {}
         self._open: list[str] = []
+        self.numbered: set[str] = set()  # entities whose rows are joined by a number of this build
         self.building: set[str] | None = None  # audiences that this plan builds; None: all of them
         self.read: set[str] = set()  # audiences that are read as they were built before
         self.subject = ""  # the resource that is being lowered, where it is no trait and no audience
@@ -117,11 +118,12 @@ class Lowering:
         """The table in which the rows of a node stand in this plan."""
         if node.entity is not None:
             self.uses_of(f"entity:{node.name}")
+            self.numbered.add(node.name)
         if node.source is not None:
             self.rows_of(node)
             self.uses_of(f"source:{node.source.name}")
             return exp.to_table(f"{self.table_schema}.tmp_rows_{node.name}")
-        return exp.to_table(f"{self.table_schema}.{'tmp_ent_' if node.name in self.fresh else ''}{node.name}")
+        return exp.to_table(f"{self.table_schema}.tmp_ent_{node.name}")
 
     def rows_of(self, node: Node) -> Rows:
         """What is read of a node's source."""
@@ -176,15 +178,19 @@ class Lowering:
         return [name for name, hops in node.hops.items() if len(hops) == 1 and hops[0].many and self.schema.nodes[hops[0].to].stream]
 
     def join_key(self, scope: Scope, key: JoinKey) -> exp.Expr:
-        """A join key of the row of a scope."""
+        """A join key of the row of a scope. Entities are joined by number: a text of 32 characters is hashed too slowly."""
         node = scope.node
+        if key.kind == "text":
+            return exp.column(f"{key.name}_id", table=scope.alias)
         if key.kind == "id":
+            self.numbered.add(key.name)
             if node.source is not None and not (node.entity is not None and node.entity.name == key.name):
                 self.rows_of(node).owners.add(key.name)
-            return exp.column(f"{key.name}_id", table=scope.alias)
+            return exp.column(f"{key.name}_no", table=scope.alias)
         if key.kind == "role":
+            self.numbered.add(node.roles[key.name][0])
             self.rows_of(node).roles.add(key.name)
-            return exp.column(f"rel_{key.name}_id", table=scope.alias)
+            return exp.column(f"rel_{key.name}_no", table=scope.alias)
         if node.source is None:
             return as_text(self.column(scope, ColumnRef("attribute", key.name, node.attributes.get(key.name)), None))
         return as_text(self.column(scope, ColumnRef("column", key.name, node.columns.get(key.name)), None))
@@ -209,17 +215,17 @@ class Lowering:
     def _trait_column(self, scope: Scope, name: str) -> Typed:
         entity = scope.node.name
         plan = self.trait(entity, name)
-        if plan is None:
-            return Typed(exp.null(), "text")
-        identity = exp.column(f"{entity}_id", table=scope.alias)
+        if plan is None or plan.failed:
+            return Typed(exp.null(), None)  # of any type, so that nobody complains of it
         if entity in self.fresh:
             self._after(plan.level)
-            alias, table = f"{scope.alias}_t{plan.level}", f"tmp_traits_{entity}_{plan.level}"
+            alias, table, key = f"{scope.alias}_t{plan.level}", f"tmp_traits_{entity}_{plan.level}", f"{entity}_no"
         elif scope.node.source is None:
             return Typed(exp.column(name, table=scope.alias), plan.type)
         else:
-            alias, table = f"{scope.alias}_t", entity
-        scope.join(alias, exp.to_table(f"{self.table_schema}.{table}"), exp.column(f"{entity}_id", table=alias).eq(identity))
+            alias, table, key = f"{scope.alias}_t", entity, f"{entity}_id"
+        on = exp.column(key, table=alias).eq(exp.column(key, table=scope.alias))
+        scope.join(alias, exp.to_table(f"{self.table_schema}.{table}"), on)
         return Typed(exp.column(name, table=alias), plan.type)
 
     def attribute_type(self, node: Node, name: str) -> str:
@@ -227,14 +233,17 @@ class Lowering:
         told = node.attributes.get(name)
         if told is not None or node.entity is None:
             return told or "text"
-        rule = node.entity.attributes[name]
-        for path in rule.from_ or []:
+        rule = node.entity.attributes.get(name)
+        for path in (rule.from_ if rule is not None else None) or []:
             source, _, column = path.partition(".")
             other = self.schema.nodes.get(self.schema.taken.get(source, source))
             if other is None or other.source is None or not column:
                 continue
-            found = self.schema.column(other, column.split("."))
-            kind = self.rows_of(other).column(found, rule.at("from"))[1]
+            try:
+                found = self.schema.column(other, column.split("."))
+            except PathError:  # noted where the attribute itself is lowered
+                continue
+            kind = self.rows_of(other).column(found, rule.at("from") if rule is not None else None)[1]
             node.attributes[name] = "text" if kind.loose else kind.type
             return node.attributes[name] or "text"
         return "text"

@@ -218,6 +218,8 @@ def lower_snippet(
 
 def note_snippet(errors: SnippetErrors, mark: Mark | None, reading: Reading) -> None:
     """Note what is wrong with a snippet, each mistake at its own column where the text stands on one line."""
+    if any(problem.code == "CDP110" and problem.mark == mark for problem in reading.problems):
+        return  # a template in it failed, so this is not the text that was meant
     for problem in errors.problems:
         place = mark
         if mark is not None:

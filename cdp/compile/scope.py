@@ -6,7 +6,7 @@ Aliases are made of paths, so the same path has the same alias wherever it is us
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from cdp.compile.dispatch import Dispatch
 from cdp.compile.rows import digest
 from cdp.compile.scan import Aggregate, Join, Scan
 from cdp.compile.typed import Typed
-from cdp.errors import Mark
+from cdp.errors import Mark, did_you_mean
 from cdp.project.reading import Reading
 from cdp.project.schema import ColumnRef, Hop, JoinKey, Node, PathError, Place, Schema
 
@@ -44,17 +44,21 @@ class Scope:
     times: tuple[exp.Expr, ...] = ()  # times of earlier hops of the chain, nearest first
 
     # ------------------------------------------------------------------------------------------ columns
-    def place(self, path: str, mark: Mark | None) -> Place | None:
-        """Where a path leads; a mistake is noted."""
+    def place(self, path: str, mark: Mark | None, instead: Sequence[str] = ()) -> Place | None:
+        """Where a path leads; a mistake is noted. `instead`: what may have been meant by a path that leads nowhere."""
         try:
             return self.lowering.schema.resolve(self.node.name, path)
         except PathError as error:
-            self.lowering.reading.problem(error.code, error.message, mark, error.hint, length=len(path))
+            hint, near = error.hint, did_you_mean(path, instead)
+            if near is not None and not (hint or "").startswith("did you mean"):
+                hint = f"did you mean `{near}`? {hint or ''}".rstrip()
+            if not error.noted:
+                self.lowering.reading.problem(error.code, error.message, mark, hint, length=len(path))
             return None
 
-    def value(self, path: str, mark: Mark | None) -> Typed | None:
+    def value(self, path: str, mark: Mark | None, instead: Sequence[str] = ()) -> Typed | None:
         """The value at the end of a to-one path; a mistake is noted and gives None."""
-        place = self.place(path, mark)
+        place = self.place(path, mark, instead)
         if place is None:
             return None
         many = next((hop for hop in place.hops if hop.many), None)

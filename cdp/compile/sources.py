@@ -104,6 +104,8 @@ def _key(rows: Rows) -> exp.Expr | None:
 def _named(rows: Rows, name: str, option: str) -> Typed | None:
     spelled = rows.node.spelling(name)
     mark = rows.source.at(option)
+    if option == "key" and rows.node.entity is not None:
+        mark = rows.node.entity.at("key") or mark
     if spelled is None and rows.node.complete:
         rows.reading.unknown(
             "CDP112", f"`{option}` of {rows.node.name} names `{name}`, which is no column of it", name, rows.node.columns, "columns", mark

@@ -43,6 +43,7 @@ class TraitPlan:
     type: str
     ranked: Ranked | None = None
     level: int = 0
+    failed: bool = False  # a mistake was noted, and the tree is NULL
 
 
 def trait_plan(trait: Trait, entity: str, scope: EntityScope, tables: Members) -> TraitPlan:
@@ -50,6 +51,8 @@ def trait_plan(trait: Trait, entity: str, scope: EntityScope, tables: Members) -
     lowered = _formula(trait, scope, tables) if trait.kind == "formula" else _related(trait, entity, scope, tables)
     if isinstance(lowered, TraitPlan):
         value, ranked = Typed(lowered.tree, lowered.type), lowered.ranked
+    elif lowered is None:
+        return TraitPlan(trait, entity, exp.null(), trait.type or "text", failed=True)
     else:
         value, ranked = lowered, None
     zone = tables.clock.zone.key
@@ -102,22 +105,21 @@ def _formula(trait: Trait, scope: EntityScope, tables: Members) -> Typed:
     return found
 
 
-def _related(trait: Trait, entity: str, scope: EntityScope, tables: Members) -> Typed | TraitPlan:
+def _related(trait: Trait, entity: str, scope: EntityScope, tables: Members) -> Typed | TraitPlan | None:
     kind, mark = trait.kind, trait.at(trait.kind)
-    nothing = Typed(exp.null(), "text")
     place = scope.place(trait.path, mark)
     if place is None:
-        return nothing
+        return None
     of_rows = kind in ("count", "exists")
     if of_rows != (place.column is None):
         said = "needs a path to rows, and this is a value" if of_rows else "needs a path to a value, and this is rows"
         tables.reading.problem("CDP117", f"`{kind}` {said}", mark, "such as orders" if of_rows else "such as orders.amount", length=len(trait.path))
-        return nothing
+        return None
     if not any(hop.many for hop in place.hops):
         tables.reading.problem(
             "CDP117", f"`{trait.path}` leads to one row: there is nothing to add up", mark, "use a formula", length=len(trait.path)
         )
-        return nothing
+        return None
     lowerer = Lowerer(tables)
     with tables.leaf():
         scan, rows = tables.scan(scope, place.hops)

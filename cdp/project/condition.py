@@ -126,6 +126,7 @@ class Did:
     last: tuple[FieldTest, ...] = ()
     during: Window | None = None
     mark: Mark | None = field(default=None, compare=False)
+    from_mark: Mark | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from cdp.project.condition import (
     Value,
     Window,
 )
+from cdp.project.misspelt import misspelt_operator, misspelt_options
 from cdp.project.reader import near_key
 from cdp.project.reading import Reading, key_mark, value_mark
 
@@ -123,7 +124,9 @@ def _value(raw: Any, mark: Mark | None, reading: Reading) -> Value | None:
     if isinstance(raw, dict):
         if list(raw) == ["ref"] and isinstance(raw["ref"], str):
             return Ref(raw["ref"], value_mark(raw, "ref"))
-        reading.problem("CDP108", "a map is no value", mark, "a scalar, or {ref: path}")
+        key = next(iter(raw), "")
+        near = "did you mean `ref`? " if did_you_mean(key, ["ref"]) else ""
+        reading.problem("CDP108", "a map is no value", key_mark(raw, key) or mark, f"{near}a scalar, or {{ref: path}}", length=len(key) or 1)
         return None
     if raw is None:
         reading.problem("CDP108", "a bare null is no value", mark, "write {exists: false} or {empty: true}")
@@ -230,6 +233,8 @@ def condition(raw: Any, mark: Mark | None, reading: Reading) -> Condition | None
         return None
     operators = [key for key in raw if key in OPTIONS]
     if not operators:
+        operators = misspelt_operator(raw, OPTIONS, TESTS, reading)
+    if not operators:
         return _fields(raw, mark, reading)
     if len(operators) > 1:
         reading.problem(
@@ -245,17 +250,7 @@ def condition(raw: Any, mark: Mark | None, reading: Reading) -> Condition | None
 
 def _operator(name: str, raw: dict[str, Any], mark: Mark | None, reading: Reading) -> Condition | None:
     at = key_mark(raw, name) or mark
-    for key in raw:
-        if key != name and key not in OPTIONS[name]:
-            known = list(OPTIONS[name])
-            near = did_you_mean(key, known)
-            hint = (
-                f"did you mean `{near}`?"
-                if near
-                else f"fields and operators don't mix; write {{all: [{{{name}: …}}, {{{key}: …}}]}}"
-                + (f"; options of `{name}`: {', '.join(known)}" if known else "")
-            )
-            reading.problem("CDP106", f"`{key}` is no option of `{name}`", key_mark(raw, key), hint, length=len(key))
+    misspelt_options(name, raw, OPTIONS[name], reading)
     if name in LATER:
         reading.later(f"the condition `{name}`", at)
         return None
@@ -349,7 +344,7 @@ def _has(raw: dict[str, Any], at: Mark | None, reading: Reading) -> Condition | 
         reading.problem("CDP106", "`has` needs a path", value_mark(raw, "has"), "such as orders or orders.lines")
         return None
     if match not in ("any", "all", "none"):
-        reading.problem("CDP106", f"`match: {match}`", value_mark(raw, "match"), "one of any, all, none")
+        reading.unknown("CDP106", f"`match: {match}`", str(match), ("any", "all", "none"), "one of", value_mark(raw, "match"))
         match = "any"
     if match == "none" and "count" in raw:
         reading.problem("CDP106", "`count` with `match: none`", key_mark(raw, "count"), "none already means count 0")
@@ -372,7 +367,9 @@ def _did(name: str, raw: dict[str, Any], at: Mark | None, reading: Reading) -> C
     elif isinstance(asked, dict) and list(asked) == ["starts_with"] and isinstance(asked["starts_with"], str):
         prefix = asked["starts_with"]
     else:
-        reading.problem("CDP106", f"`{name}` needs an event", asked_at, "a name, a list of names, or {starts_with: x}")
+        key = next(iter(asked), "") if isinstance(asked, dict) else ""
+        near = "did you mean `starts_with`? " if did_you_mean(key, ["starts_with"]) not in (None, key) else ""
+        reading.problem("CDP106", f"`{name}` needs an event", asked_at, f"{near}a name, a list of names, or {{starts_with: x}}")
         return None
     streams = raw.get("from", [])
     streams = [streams] if isinstance(streams, str) else streams
@@ -381,5 +378,5 @@ def _did(name: str, raw: dict[str, Any], at: Mark | None, reading: Reading) -> C
         streams = []
     return Did(
         events, prefix, tuple(streams), name == "did_not", days=_optional_test(raw, "days", reading),
-        mark=asked_at or at, **_rows(raw, reading),
+        mark=asked_at or at, from_mark=value_mark(raw, "from"), **_rows(raw, reading),
     )  # fmt: skip

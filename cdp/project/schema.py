@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cdp.errors import Mark, suggestion
-from cdp.project.load import Project
+from cdp.project.load import LOCK_FILE, Project
 from cdp.project.model import Entity, Ids, Relation, Source
 from cdp.project.part import Part
 from cdp.project.reading import Reading, key_mark
@@ -26,7 +26,7 @@ SEGMENT = {
 class JoinKey:
     """A column that rows are joined by: the id of an entity, the id that a role leads to, or a user's column."""
 
-    kind: Literal["id", "role", "column"]
+    kind: Literal["id", "text", "role", "column"]  # text: the id as a user's column names it
     name: str
 
 
@@ -62,11 +62,11 @@ class Place:
 
 
 class PathError(Exception):
-    """A path that leads nowhere."""
+    """A path that leads nowhere; `noted`: it would, were something else not broken, which has been told already."""
 
-    def __init__(self, message: str, hint: str | None = None, code: str = "CDP112") -> None:
+    def __init__(self, message: str, hint: str | None = None, code: str = "CDP112", *, noted: bool = False) -> None:
         super().__init__(message)
-        self.message, self.hint, self.code = message, hint, code
+        self.message, self.hint, self.code, self.noted = message, hint, code, noted
 
 
 @dataclass
@@ -136,10 +136,12 @@ class Schema:
         self.reading = reading
         self.nodes: dict[str, Node] = {}
         self.taken: dict[str, str] = {}  # source -> keyed entity
+        self.lost: set[tuple[str, str]] = set()  # aliases that lead nowhere
         self._make_nodes()
         for node in self.nodes.values():
             self._relate(node)
         self._one_namespace()
+        self._follow_aliases()
 
     # -------------------------------------------------------------------------------------------- nodes
     def _make_nodes(self) -> None:
@@ -185,6 +187,11 @@ class Schema:
                     node.columns.update(lock)
             for column, told in source.columns.items():
                 spelled = node.spelling(column) or column
+                if lock is not None and spelled not in node.columns and told.sql is None:
+                    self.reading.unknown(
+                        "CDP112", f"{LOCK_FILE} knows no column `{column}` of {source.name}", column, list(lock), "columns",
+                        _within(source, "columns", column),
+                    )  # fmt: skip
                 node.columns[spelled] = told.type or node.columns.get(spelled)
             node.complete = lock is not None or source.only or source.spec == "segment"
             node.ids = dict(source.ids)
@@ -266,7 +273,7 @@ class Schema:
                 if kind not in target.identity.by_name:
                     self.reading.unknown(
                         "CDP112", f"{entity_name} has no identifier `{kind}`", kind, target.identity.by_name,
-                        f"identifiers of {entity_name}", key_mark(ids, kind) or mark,
+                        f"identifiers of {entity_name}", _id_mark(node, entity_name, kind) or mark,
                     )  # fmt: skip
                     ids.pop(kind)
         elif isinstance(ids, dict) or len(ids) != len(target.key or []):
@@ -338,7 +345,7 @@ class Schema:
 
     def _key(self, node: Node, name: str, mark: Mark | None) -> JoinKey:
         if node.entity is not None and name == f"{node.entity.name}_id":
-            return JoinKey("id", node.entity.name)
+            return JoinKey("text", node.entity.name)
         if node.source is not None:
             spelled = node.spelling(name)
             if spelled is None and node.complete:
@@ -370,6 +377,19 @@ class Schema:
                         )  # fmt: skip
                     kinds[name] = kind
 
+    def _follow_aliases(self) -> None:
+        """An alias that leads nowhere is told where it is declared, and not again wherever it is used."""
+        for node in self.nodes.values():
+            for name in list(node.aliases):
+                try:
+                    self.resolve(node.name, name)
+                except PathError as error:
+                    holder = node.source if node.source is not None and name in node.source.relations else node.entity
+                    if not error.noted and holder is not None:
+                        mark = _within(holder, "relations", name)
+                        self.reading.problem(error.code, error.message, mark, error.hint, length=len(name))
+                    self.lost.add((node.name, name))
+
     # -------------------------------------------------------------------------------------------- paths
     def resolve(self, node_name: str, path: str) -> Place:
         """Where a path leads from the rows of a node; raises PathError."""
@@ -382,6 +402,8 @@ class Schema:
                 raise PathError(f"two ways lead from {node.name} to `{name}`", "name one of them in `relations:`")
             if name in node.hops:
                 found = node.hops[name]
+            elif (node.name, name) in self.lost:
+                raise PathError(f"the alias `{name}` of {node.name} leads nowhere", noted=True)
             elif name in node.aliases:
                 names[:1] = node.aliases[name]
                 depth += 1
@@ -422,7 +444,16 @@ class Schema:
                     raise PathError(f"`{told}` of {node.name} is {kind} and holds no `{keys[0]}`")
                 info = node.source.columns.get(told or name)
                 return ColumnRef("column", told or name, kind, keys, bool(info and info.pii))
-        raise PathError(f"{node.name} has no `{name}`", suggestion(name, node.names(), f"{node.name} has"))
+        hint = suggestion(name, node.names(), f"{node.name} has")
+        raise PathError(f"{node.name} has no `{name}`", hint, noted=self._is_broken(node, name))
+
+    def _is_broken(self, node: Node, name: str) -> bool:
+        """Whether a name is missing only because what would bring it could not be read."""
+        broken = self.project.broken
+        if node.entity is not None and node.entity.from_ is not None and node.source is None:
+            return True
+        names = (("source", name), ("entity", name), ("relation", name), ("trait", f"{node.name}.{name}"))
+        return any(item in broken for item in names)
 
     def _segment_column(self, node: Node, names: list[str]) -> ColumnRef:
         if names[0] != "row":
@@ -443,6 +474,14 @@ def _within(part: Part, key: str, name: str) -> Mark | None:
     """Where `name` stands in the map under `key`."""
     holder = part.origin.get(key) if part.origin is not None else None
     return key_mark(holder, name) if isinstance(holder, dict) else None
+
+
+def _id_mark(node: Node, entity: str, kind: str) -> Mark | None:
+    """Where an identifier stands in the ids of a source or an entity."""
+    for part in (node.source, node.entity):
+        if part is not None and entity in part.ids:
+            return key_mark((part.origin or {}).get("ids", {}).get(entity), kind)
+    return None
 
 
 def snake(name: str) -> str:

@@ -63,18 +63,17 @@ class Place:
 
     def load(self, table: str, columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> None:
         """Append rows to `raw.<table>`, made of {column: SQL type} where it is missing; '' and None become NULL."""
-        path = self.root / f"{table}.csv.part"
+        path, into = self.root / f"{table}.csv.part", f'raw."{table}"'
         with path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(rows)
         defined = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
-        self.execute("CREATE SCHEMA IF NOT EXISTS raw", f"CREATE TABLE IF NOT EXISTS raw.\"{table}\" ({defined})")
+        self.execute("CREATE SCHEMA IF NOT EXISTS raw", f"CREATE TABLE IF NOT EXISTS {into} ({defined})")
         if self.engine == "duckdb":
-            self.execute(f"COPY raw.{table} FROM '{path}' (FORMAT csv, HEADER false, AUTO_DETECT false)")
+            self.execute(f"COPY {into} FROM '{path}' (FORMAT csv, HEADER false, AUTO_DETECT false)")
         else:
-            with closing(self._connect()) as connection, connection.cursor().copy(
-                f"COPY raw.{table} FROM STDIN (FORMAT csv)"
-            ) as copy:
-                copy.write(path.read_bytes())
+            with closing(self._connect()) as connection, connection.cursor() as cursor:
+                with cursor.copy(f"COPY {into} FROM STDIN (FORMAT csv)") as copy:
+                    copy.write(path.read_bytes())
         path.unlink()
 
     def load_csv(self, path: Path, table: str | None = None, **types: str) -> None:

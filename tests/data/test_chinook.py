@@ -1,4 +1,4 @@
-"""The Chinook record shop: columns in the shop's own spelling, a chain of four tables, playlists over a link table."""
+"""The Chinook record shop: tables and columns in the shop's own spelling, a chain of four tables, playlists over a link table."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from tests.data.making import Place, shared
 
 SOURCES = """
 sources:
-  customers: {table: raw.customer, key: CustomerId}
+  customers: {table: 'raw."Customer"', key: CustomerId}         # Postgres wants quotes around upper case
   invoices:
-    table: raw.invoice
+    table: 'raw."Invoice"'
     key: InvoiceId
     time: InvoiceDate
     ids: {customer: CustomerId}
   invoice_lines:
-    table: raw.invoiceline
+    table: 'raw."InvoiceLine"'
     key: InvoiceLineId
     ids: {track: TrackId}                 # a line sells a track: invoice_lines.track, track.invoice_lines
     relations:
       invoice: {to: invoices, by: {InvoiceId: InvoiceId}, inverse: lines}
-  tracks: {table: raw.track, key: TrackId, relations: {genre: {to: genres, by: {GenreId: GenreId}}}}
-  genres: {table: raw.genre, key: GenreId}
-  playlists: {table: raw.playlist, key: PlaylistId}
-  playlist_tracks: {table: raw.playlisttrack, key: [PlaylistId, TrackId]}
+  tracks: {table: 'raw."Track"', key: TrackId, relations: {genre: {to: genres, by: {GenreId: GenreId}}}}
+  genres: {table: 'raw."Genre"', key: GenreId}
+  playlists: {table: 'raw."Playlist"', key: PlaylistId}
+  playlist_tracks: {table: 'raw."PlaylistTrack"', key: [PlaylistId, TrackId]}
 
 entities:
   customer: {from: customers, key: CustomerId}
@@ -107,10 +107,10 @@ def ids(sql: str) -> set[str]:
 
 @pytest.fixture
 def shop(place: Place) -> Place:
-    """The shop's tables under their own column names, and its project, built."""
+    """The shop's tables under their own names, and its project, built."""
     for table in TABLES:
         columns = {row[1]: TYPES.get(row[2], "text") for row in asked(f"PRAGMA table_info({table})")}
-        place.load(table.lower(), columns, asked(f"SELECT * FROM {table}"))
+        place.load(table, columns, asked(f"SELECT * FROM {table}"))
     place.project(sources=SOURCES, audiences=AUDIENCES)
     place.freeze()
     place.build(AS_OF)
