@@ -232,13 +232,15 @@ def main() -> None:
         console.print("[red]The CRM's list is not the audience `regulars`: something went wrong.[/red]")
         sys.exit(1)
     console.print("The list in the CRM is, member by member, the audience `regulars`. Look at next:\n")
+    path = [] if shutil.which("cdp") else [f"export PATH={Path(sys.executable).parent}:$PATH"]
     for line in (
-        f"cd {project}",
-        "cdp preview regulars --as-of 2026-03-03        # what each condition keeps",
-        "cdp logs crm_regulars -t demo                  # what the CRM answered, row by row",
-        "cdp compile && ls target/compiled/dev          # the SQL that runs in your warehouse",
-        "$EDITOR audiences.yml && cdp validate          # change a condition, or make a mistake",
-        "duckdb shop.duckdb 'FROM cdp_demo.customer'    # tables, like any other",
+        *path,
+        f"cd {project} && export CDP_TARGET=demo",
+        "cdp preview regulars --as-of 2026-03-03      # what each condition keeps",
+        "cdp logs crm_regulars                        # what the CRM answered, row by row",
+        "cdp compile && ls target/compiled/demo       # the SQL that runs in your warehouse",
+        "$EDITOR audiences.yml && cdp validate        # change a condition, or make a mistake",
+        "duckdb shop.duckdb 'FROM cdp_demo.customer'  # tables, like any other",
     ):
         console.print(f"  {line}", highlight=False, soft_wrap=True)
 

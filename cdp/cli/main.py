@@ -5,6 +5,7 @@ Nothing heavy is imported here: a command's file is loaded when it is called, an
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         cast(Any, stream).reconfigure(errors="backslashreplace")
     end_on_signals()
+    gc.set_threshold(50_000)  # thousands of classes are made while a command is loaded, and none is garbage
     code = run(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         try:

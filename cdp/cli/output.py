@@ -18,7 +18,7 @@ from typing import Literal, TextIO
 
 import cdp
 from cdp.cli.plain import jsonable
-from cdp.errors import CdpError, Problem, ProjectError
+from cdp.errors import CdpError, Mark, Problem, ProjectError
 
 Format = Literal["text", "json", "github"]
 Mask = Callable[[str], str]
@@ -121,8 +121,10 @@ class Output:
     ) -> int:
         """Print what the command found, in the format that was asked for; returns `exit_code`.
 
-        `lines` are the text; `fields` the same for programs. Problems go to stderr, unless they are the result.
+        `lines` are the text; `fields` the same for programs. Problems go to stderr, unless they are the result; those
+        with a place come in the order of files and lines.
         """
+        problems = sorted(problems, key=lambda one: (one.mark is None, one.mark or Mark("", 0, 0)))
         if self.format == "json":
             head = {"schema_version": SCHEMA_VERSION, "cdp_version": cdp.__version__, "command": self.command}
             body = {"exit_code": exit_code, "problems": [problem_fields(one) for one in problems], **fields}

@@ -221,10 +221,13 @@ class Comparer:
         """Month and day lie within the next days; 29 February is kept on the 28th where the year has none."""
         if not value.loose and value.type not in TIMES:
             raise Unfit(f"it is {value.type}, not a date")
+        if value.loose:  # the day of a time is that of the project's zone
+            value = Typed(read_as(value, "timestamp", self.zone), "timestamp")
+        day_of = read_as(value, "date", self.zone)
         today, end = self.clock.local_date(), self.clock.shift(length, 1)
-        days = max(0, (end - self.clock.as_of).days)
+        days = (self.clock.local_date(end) - today).days if length.months else (end - self.clock.as_of).days
         if days >= 365:
-            return exp.not_(exp.Is(this=value.tree.copy(), expression=exp.null()))
+            return exp.not_(exp.Is(this=day_of, expression=exp.null()))
         wanted: list[int] = []
         for step in range(days):
             day = today + timedelta(days=step)
@@ -232,7 +235,6 @@ class Comparer:
             leap = day.year % 4 == 0 and (day.year % 100 != 0 or day.year % 400 == 0)
             if (day.month, day.day) == (2, 28) and not leap:
                 wanted.append(229)
-        day_of = read_as(value, "date", self.zone)
         month = exp.Extract(this=exp.var("MONTH"), expression=day_of)
         of_month = exp.Extract(this=exp.var("DAY"), expression=day_of.copy())
         code = exp.Add(this=exp.Mul(this=month, expression=exp.Literal.number(100)), expression=of_month)

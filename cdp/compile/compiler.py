@@ -25,9 +25,10 @@ from cdp.compile.scope import Scope
 from cdp.compile.sources import SourceParts, refuse_files, source_script
 from cdp.compile.traits import Ranked, TraitPlan
 from cdp.errors import CompileError
-from cdp.project.schema import PathError
+from cdp.project.schema import ColumnRef, PathError
 
 VERDICTS_PER_QUERY = 100
+EVENTS_TO_CLUSTER = 12  # sorting 10 M rows costs about as much as a dozen scans save
 
 
 @dataclass(frozen=True)
@@ -141,10 +142,21 @@ class Compiler:
         kept = [item for item in parts.columns if node.entity is not None or item not in dict(texts)]
         kept += [column for column, _ in owners] if node.entity is not None else []
         tree = self._with_numbers(self._owned(name, list(parts.columns), owners), kept, numbered)
+        event = self._clustered(name, table)
+        if event is not None:
+            tree = tree.order_by(exp.Ordered(this=exp.column(event, table="t"), nulls_first=False), copy=False)
         needs = [f"source:{name}", *(f"identity:{entity}" for _, entity in owners if entity in self.lowering.fresh)]
         needs += [f"numbers:{entity}" for _, entity in numbered]
         self._after[name] = [f"rows:{name}"]
         self._one(f"rows:{name}", f"source:{name}", table, lambda: self.renderer.of_tree(tree, table, "table", table), needs)
+
+    def _clustered(self, name: str, table: str) -> str | None:
+        """The column that a stream's rows are put in the order of, where enough scans ask for one event each."""
+        node, rows = self.schema.nodes[name], self.lowering.rows[name]
+        if not self.facts.skips_blocks or node.event is None or self.lowering.dispatch.scans_of(exp.to_table(table).sql()) < EVENTS_TO_CLUSTER:
+            return None
+        spelled = self.schema.envelope(node, node.event) if node.segment else node.event
+        return rows.column(ColumnRef("column", spelled or node.event, node.columns.get(spelled or node.event)), None)[0]
 
     def _with_numbers(self, rows: exp.Expr, kept: list[str], numbered: list[tuple[str, str]]) -> exp.Select:
         """Rows with a number for each id: what an entity's rows are joined and grouped by within this build."""

@@ -364,6 +364,8 @@ class Lowerer:
                 return "timestamp"
             if any(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
                 return "decimal"
+            if comparison.operator in ("gt", "gte", "lt", "lte") and all(isinstance(value, str) for value in values):
+                return "timestamp"  # texts have no order
         return "text"
 
     def _average(self, total: Aggregate, present: Aggregate, measure: Measure, comparer: Comparer) -> exp.Expr:

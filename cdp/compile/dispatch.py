@@ -95,6 +95,18 @@ class Dispatch:
         """The levels at which there is something to scan."""
         return sorted({leaf.level for leaf in self.leaves.values()})
 
+    def scans_of(self, base: str) -> int:
+        """How many of the events of a row table are asked for: what an order by event would save scans."""
+        events = {
+            text
+            for leaf in self.leaves.values()
+            if leaf.scan.base.sql() == base and leaf.scan.event is not None
+            for aggregate in leaf.aggregates
+            for text in aggregate.conditions
+            if leaf.scan.event in text
+        }
+        return len(events)
+
     def statements(self, level: int, renderer: Renderer) -> Iterator[Statement]:
         """The scans and words of one level; remembers where each leaf's answer stands."""
         by_anchor: dict[str, list[Leaf]] = {}

@@ -107,7 +107,7 @@ def lower_project(
     lowering.subject = ""
     for name in project.policies:
         if name not in project.entities and ("entity", name) not in project.broken:
-            mark = project.policies[name].at()
+            mark = project.places.get(("policies", name))
             reading.unknown("CDP112", f"a policy of `{name}`, which is no entity", name, project.entities, "entities", mark)
         elif name in schema.nodes:
             lowering.exclusions(None, name)
@@ -135,7 +135,7 @@ def _uses(lowered: Lowered) -> None:
 
 
 def _sources(lowered: Lowered, check: bool) -> None:
-    """The sources that something reads, and those that tell of an entity that is built (a keyed one is made of its source)."""
+    """The sources that something reads, and those that an entity that is built is made of."""
     resolved = {name for name in lowered.lowering.fresh if lowered.schema.nodes[name].resolved}
     for node in lowered.schema.nodes.values():
         built = node.entity is not None and node.name in lowered.lowering.fresh

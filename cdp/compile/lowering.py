@@ -135,7 +135,7 @@ class Lowering:
         """The rows of an entity."""
         if entity not in self._scopes:
             self._scopes[entity] = EntityScope(self, self.schema.nodes[entity], "e")
-            if self.schema.nodes[entity].source is not None:  # its rows are read, even where no condition names a column
+            if self.schema.nodes[entity].source is not None:  # its rows are read, whatever is named of them
                 self.rows_of(self.schema.nodes[entity])
         return self._scopes[entity]
 
@@ -148,13 +148,14 @@ class Lowering:
         joins: dict[str, Join] = {}
         here = Scope(self, self.schema.nodes[first.to], "r0", joins)
         base = self.relation(here.node)
-        keys = tuple(here.key(theirs) for _, theirs in first.keys)
-        anchor = tuple(outer.key(own) for own, _ in first.keys)
+        pairs = [here.equal(theirs, outer, own) for own, theirs in first.keys]
+        keys, anchor = tuple(key for key, _ in pairs), tuple(key for _, key in pairs)
         names = [first.name]
         for index, hop in enumerate(hops[lead + 1 :], 1):
             at = here.row_at
             then = Scope(self, self.schema.nodes[hop.to], f"r{index}", joins, (at,) if at is not None else ())
-            on = exp.and_(*(then.key(theirs).eq(here.key(own)) for own, theirs in hop.keys))
+            sides = [then.equal(theirs, here, own) for own, theirs in hop.keys]
+            on = exp.and_(*(exp.EQ(this=left, expression=right) for left, right in sides))
             joins[then.alias] = Join(then.alias, self.relation(then.node), on, "inner")
             here = then
             names.append(hop.name)
@@ -191,9 +192,22 @@ class Lowering:
             self.numbered.add(node.roles[key.name][0])
             self.rows_of(node).roles.add(key.name)
             return exp.column(f"rel_{key.name}_no", table=scope.alias)
-        if node.source is None:
-            return as_text(self.column(scope, ColumnRef("attribute", key.name, node.attributes.get(key.name)), None))
-        return as_text(self.column(scope, ColumnRef("column", key.name, node.columns.get(key.name)), None))
+        return as_text(self._key_column(scope, key))
+
+    def equal(self, left: Scope, own: JoinKey, right: Scope, theirs: JoinKey) -> tuple[exp.Expr, exp.Expr]:
+        """Two join keys in a form in which they can be compared: as they are where their types are one, else as text."""
+        if own.kind == "column" and theirs.kind == "column":
+            first, second = self._key_column(left, own), self._key_column(right, theirs)
+            if first.type == second.type and not first.loose:
+                return first.tree, second.tree
+            return as_text(first), as_text(second)
+        return self.join_key(left, own), self.join_key(right, theirs)
+
+    def _key_column(self, scope: Scope, key: JoinKey) -> Typed:
+        node = scope.node
+        kind = "attribute" if node.source is None else "column"
+        known = node.attributes if node.source is None else node.columns
+        return self.column(scope, ColumnRef(kind, key.name, known.get(key.name)), None)  # type: ignore[arg-type]
 
     # ------------------------------------------------------------------------------------------ columns
     def column(self, scope: Scope, ref: ColumnRef, mark: Mark | None) -> Typed:
@@ -261,6 +275,7 @@ class Lowering:
                 plan = trait_plan(trait, entity, self.scope(entity), self)
                 plan.level = self.level
                 self.traits[key] = plan
+                self.numbered.add(entity)  # its traits are joined to it, even where nothing else is
         return self.traits[key]
 
     def members(self, name: str, mark: Mark | None) -> tuple[str, exp.Expr] | None:

@@ -107,24 +107,27 @@ class Rows:
         if wanted is None and self.node.segment:
             wanted = SEGMENT.get(snake(name))  # type: ignore[assignment]
         if wanted is None or (wanted == value.type and not (info and info.format)):
-            if value.type is None and name not in self._warned and not self._open:
+            if known is None and name not in self._warned and not self._open:
                 self._warned.add(name)
                 self.reading.problem(
                     "CDP116", f"nobody told the type of `{name}` of {self.node.name}", mark,
                     "it is read by a safe cast; run cdp sources freeze", severity="warning",
                 )  # fmt: skip
+            if value.type is None and name in (source.time, source.loaded_at):  # what it is used for tells its type
+                return Typed(read_as(value, "timestamp", self.clock.zone.key), "timestamp")
             return value
         if info is not None and info.format:
             plain = as_text(value)
             if wanted == "date":
                 return Typed(call("cdp_try_date_format", plain, text(info.format)), "date")
             return Typed(call("cdp_try_timestamp_format", plain, text(info.format), text(source.timezone)), "timestamp")
-        return Typed(read_as(value, wanted, source.timezone), wanted)
+        zone = source.timezone if value.type == "text" else self.clock.zone.key  # a date is midnight in the project's zone
+        return Typed(read_as(value, wanted, zone), wanted)
 
     def _native(self, tree: exp.Expr, known: str | None) -> Typed:
         """A column as the catalogue types it, brought into the language's types."""
         if known is None or known == "other":
-            return Typed(tree, None)
+            return Typed(tree, None, zone=self.source.timezone)
         if known == "text":
             return Typed(self._cleaned(tree), "text")
         if known == "timestamptz":

@@ -31,6 +31,7 @@ class Tables(Protocol):
     def relation(self, node: Node) -> exp.Expr: ...
     def column(self, scope: Scope, ref: ColumnRef, mark: Mark | None) -> Typed: ...
     def join_key(self, scope: Scope, key: JoinKey) -> exp.Expr: ...
+    def equal(self, left: Scope, own: JoinKey, right: Scope, theirs: JoinKey) -> tuple[exp.Expr, exp.Expr]: ...
 
 
 @dataclass
@@ -89,13 +90,18 @@ class Scope:
             alias = f"{alias[:30]}_{digest(alias)}"
         scope = Scope(self.lowering, node, alias, self.joins, self.times)
         if alias not in self.joins:
-            on = exp.and_(*(scope.key(theirs).eq(self.key(own)) for own, theirs in hop.keys))
+            sides = [scope.equal(theirs, self, own) for own, theirs in hop.keys]
+            on = exp.and_(*(exp.EQ(this=left, expression=right) for left, right in sides))
             self.joins[alias] = Join(alias, self.lowering.relation(node), on)
         return scope
 
     def key(self, key: JoinKey) -> exp.Expr:
         """A join key of this row."""
         return self.lowering.join_key(self, key)
+
+    def equal(self, own: JoinKey, other: Scope, theirs: JoinKey) -> tuple[exp.Expr, exp.Expr]:
+        """A join key of this row and one of another row, comparable."""
+        return self.lowering.equal(self, own, other, theirs)
 
     def join(self, alias: str, relation: exp.Expr, on: exp.Expr) -> None:
         """Add a relation with at most one row for each row here."""

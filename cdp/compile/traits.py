@@ -144,25 +144,29 @@ def _aggregate(
     def or_zero(tree: exp.Expr) -> exp.Expr:
         return exp.Coalesce(this=tree, expressions=[exp.Literal.number(0)])
 
+    def counted(tree: exp.Expr) -> exp.Expr:
+        return or_zero(tree) if trait.default is None else exp.Nullif(this=tree, expression=exp.Literal.number(0))
+
     if kind == "count":
-        return Typed(or_zero(measured(Aggregate("count", where))[0]), "int")
+        return Typed(counted(measured(Aggregate("count", where))[0]), "int")
     if kind == "exists":
         count = Aggregate("count", where)
         some = exp.GTE(this=or_zero(count.column()), expression=exp.Literal.number(1))
         return Typed(scope.verdict(scan, [count], some, False), "bool")
     if kind == "distinct":
-        return Typed(or_zero(measured(Aggregate("distinct", where, as_text(value) if value.loose else value.tree))[0]), "int")
+        return Typed(counted(measured(Aggregate("distinct", where, as_text(value) if value.loose else value.tree))[0]), "int")
     if kind in ("sum", "avg", "median"):
         if not value.loose and value.type not in NUMBERS:
             tables.reading.problem("CDP115", f"`{kind}` of `{trait.path}`, which is {value.type}", trait.at(kind))
         plain = read_as(value, "decimal", zone)
         if kind == "sum":
-            return Typed(cast(or_zero(measured(Aggregate("sum", where, plain))[0]), "decimal"), "decimal")
+            total = measured(Aggregate("sum", where, plain))[0]
+            return Typed(cast(or_zero(total) if trait.default is None else total, "decimal"), "decimal")
         if kind == "median":
             return Typed(cast(measured(Aggregate("median", where, plain))[0], "decimal"), "decimal")
         total, present = measured(Aggregate("sum", where, plain), Aggregate("present", where, plain))
         return Typed(cast(call("cdp_divide", total, present), "decimal"), "decimal")
-    wanted = trait.type or (value.type if not value.loose else "text") or "text"
+    wanted = (trait.type if value.loose else value.type) or "text"
     if kind in ("min", "max") and wanted == "bool":
         tables.reading.problem("CDP115", f"`{kind}` of `{trait.path}`, which is bool", trait.at(kind))
     tree = read_as(value, wanted, zone)
@@ -181,9 +185,8 @@ def _aggregate(
 def _ranked(
     trait: Trait, entity: str, scope: EntityScope, scan: Scan, rows: Scope, where: tuple[exp.Expr, ...], value: Typed, tables: Members
 ) -> TraitPlan:
-    kind, wanted = trait.kind, (value.type if not value.loose else "text") or "text"
-    if kind != "list" and trait.type is not None:
-        wanted = trait.type
+    kind, told = trait.kind, trait.type if trait.kind != "list" else None
+    wanted = (told if value.loose else value.type) or "text"
     tree = read_as(value, wanted, tables.clock.zone.key)
     at: Any = None
     if trait.order == "recent":

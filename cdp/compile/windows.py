@@ -46,9 +46,9 @@ class Clock:
         """Wall time in the project's zone as UTC."""
         return local.replace(tzinfo=self.zone).astimezone(UTC).replace(tzinfo=None)
 
-    def local_date(self) -> date:
-        """Today, in the project's zone."""
-        return self.as_of.replace(tzinfo=UTC).astimezone(self.zone).date()
+    def local_date(self, moment: datetime | None = None) -> date:
+        """Today (or the day of a UTC moment), in the project's zone."""
+        return (moment or self.as_of).replace(tzinfo=UTC).astimezone(self.zone).date()
 
     def moment(self, text: str) -> datetime | None:
         """A date (midnight) or a time as UTC; without an offset it is meant in the project's zone. None: neither."""

@@ -9,15 +9,15 @@ from pydantic import BeforeValidator, PlainValidator, ValidationInfo, WithJsonSc
 
 from cdp.errors import Mark
 from cdp.project import grammar
-from cdp.project.condition import Condition, Duration, Window
+from cdp.project.condition import All, Condition, Duration, Window
 from cdp.project.reader import Map, Seq
 from cdp.project.reading import Reading
 
 ColumnType = Literal["text", "int", "decimal", "float", "bool", "date", "timestamp", "list", "json"]
 
 
-def _parsed(parse: Callable[[Any, Mark | None, Reading], Any]) -> Callable[[Any, ValidationInfo], Any]:
-    """A validator that lets the grammar note its own mistakes, all of them, each at its place."""
+def _parsed(parse: Callable[[Any, Mark | None, Reading], Any], instead: Any = None) -> Callable[[Any, ValidationInfo], Any]:
+    """A validator that lets the grammar note its own mistakes, all of them, each at its place; `instead` of what has any."""
 
     def validate(value: Any, info: ValidationInfo) -> Any:
         reading = info.context if isinstance(info.context, Reading) else Reading()
@@ -33,7 +33,7 @@ def _parsed(parse: Callable[[Any, Mark | None, Reading], Any]) -> Callable[[Any,
         result = parse(value, mark, reading)
         if result is None and len(reading.problems) == before:
             raise ValueError("says nothing")
-        return result
+        return instead if result is None else result
 
     return validate
 
@@ -50,7 +50,7 @@ def _one_or_many(value: Any) -> Any:
 
 
 ConditionField = Annotated[
-    Condition, PlainValidator(_parsed(grammar.condition)), WithJsonSchema({"$ref": "#/$defs/condition"})
+    Condition, PlainValidator(_parsed(grammar.condition, All(()))), WithJsonSchema({"$ref": "#/$defs/condition"})
 ]
 WindowField = Annotated[Window, PlainValidator(_parsed(grammar.window)), WithJsonSchema({"$ref": "#/$defs/window"})]
 DurationField = Annotated[

@@ -275,7 +275,7 @@ def _operator(name: str, raw: dict[str, Any], mark: Mark | None, reading: Readin
         return None
     if name == "sql":
         return Sql(value, value_at)
-    since = test(raw["for"], value_mark(raw, "for"), reading) if "for" in raw else None
+    since = _optional_test(raw, "for", reading)
     return InAudience(value, name == "not_in", since, value_at)
 
 
@@ -310,7 +310,7 @@ def _field_tests(raw: Any, reading: Reading, mark: Mark | None = None) -> tuple[
 
 
 def _optional_test(raw: dict[str, Any], key: str, reading: Reading) -> Test | None:
-    return test(raw[key], value_mark(raw, key), reading) if key in raw else None
+    return test(raw[key], value_mark(raw, key), reading) or None if key in raw else None
 
 
 def _rows(raw: dict[str, Any], reading: Reading) -> dict[str, Any]:

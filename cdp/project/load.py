@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import ValidationError
 
 from cdp.errors import Mark, ProjectError
-from cdp.project.model import LATER_MODES, MODES, Audience, Entity, Files, Policy, ProjectFile, Source, Sync, Trait
+from cdp.project.model import LATER_MODES, MODES, Audience, Entity, Files, Lock, Policy, ProjectFile, Source, Sync, Trait
 from cdp.project.part import Later, Resource
-from cdp.project.reader import Map, near_key, read
+from cdp.project.reader import Map, read
 from cdp.project.reading import Reading, key_mark, value_mark
 from cdp.project.values import project_names, render_values
 from cdp.project.words import name_problem
@@ -43,6 +43,7 @@ class Project:
     syncs: dict[str, Sync] = field(default_factory=dict)
     lock: dict[str, dict[str, str]] = field(default_factory=dict)
     broken: frozenset[tuple[str, str]] = frozenset()
+    places: Mapping[tuple[str, str], Mark] = field(default_factory=dict, compare=False)  # of traits and policies, by entity
     reading: Reading = field(default_factory=Reading, compare=False, repr=False)
 
     @property
@@ -88,7 +89,7 @@ def load(root: Path, *, variables: Mapping[str, Any] | None = None, target: Mapp
     lock = _lock(root, reading)
     project = Project(
         root, head, loader.sources, loader.entities, loader.traits, loader.audiences, loader.policies, loader.syncs,
-        lock, frozenset(loader.broken), reading,
+        lock, frozenset(loader.broken), loader.places, reading,
     )  # fmt: skip
     return _enabled(project)
 
@@ -184,16 +185,16 @@ class _Loader:
         self.policies: dict[str, Policy] = {}
         self.traits: dict[str, dict[str, Trait]] = {}
         self.broken: set[tuple[str, str]] = set()
+        self.places: dict[tuple[str, str], Mark] = {}
 
     def take(self, data: Map) -> None:
         """Take in one file."""
+        Files.spell(data, self.reading)
         for key in data:
             if key not in Files.model_fields:
-                self.reading.problem(
-                    "CDP104", f"unknown key `{key}`", data.keys_at[key], near_key(key, list(Files.model_fields)), length=len(key)
-                )
-            elif any(isinstance(extra, Later) for extra in Files.model_fields[key].metadata):
-                self.reading.later(f"`{key}`", data.keys_at[key])
+                continue
+            if any(isinstance(extra, Later) for extra in Files.model_fields[key].metadata):
+                self.reading.later(f"`{key}`", data.keys_at[key], length=len(key))
             elif data[key] is None:
                 continue
             elif not isinstance(data[key], Map):
@@ -202,6 +203,7 @@ class _Loader:
                 self._traits(data[key])
             elif key == "policies":
                 for name in data[key]:
+                    self.places.setdefault(("policies", name), data[key].keys_at[name])
                     policy = self._part(Policy, data[key], name, f"policy {name}")
                     if policy is not None:
                         self._put(self.policies, name, policy, "policies of", data[key])
@@ -211,6 +213,7 @@ class _Loader:
 
     def _traits(self, data: Map) -> None:
         for entity in data:
+            self.places.setdefault(("traits", entity), data.keys_at[entity])
             if not isinstance(data[entity], Map):
                 self.reading.problem("CDP105", f"`traits.{entity}` must be a map by name", data.values_at[entity])
                 continue
@@ -294,16 +297,16 @@ def _lock(root: Path, reading: Reading) -> dict[str, dict[str, str]]:
     reading.lines[document.file] = document.lines
     reading.problems += document.problems
     data = document.data
-    sources = data.get("sources", {})
-    if document.problems or not isinstance(sources, Map):
+    if document.problems:
         return {}
+    Lock.spell(data, reading)
     if data.get("version") != 1:
         reading.problem("CDP105", f"{LOCK_FILE} has no `version: 1`", value_mark(data, "version") or data.at, "make it again: cdp sources freeze")
-    return {
-        name: {str(column): str(kind) for column, kind in columns.items()}
-        for name, columns in sources.items()
-        if isinstance(columns, Map)
-    }
+    try:
+        return Lock.model_validate({"version": 1, "sources": data.get("sources")}, context=reading).sources
+    except ValidationError as error:
+        reading.of_pydantic(error, data, "lock")
+        return {}
 
 
 def _enabled(project: Project) -> Project:

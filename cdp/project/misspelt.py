@@ -16,7 +16,7 @@ Options = Mapping[str, tuple[str, ...]]  # operator -> its options
 def misspelt_operator(raw: dict[str, Any], known: Options, tests: Iterable[str], reading: Reading) -> list[str]:
     """The operator that a map without one must mean: [] where it is a map of fields, or cannot be made out."""
     options = {option for some in known.values() for option in some}
-    given = [key for key in raw if key in options]  # words of ours: no field is called so
+    given = [key for key in raw if key in options]
     for key in raw:
         near = did_you_mean(key, known)
         if key in options or near is None or not (given or _is_operand(near, raw[key], tests)):
@@ -25,6 +25,7 @@ def misspelt_operator(raw: dict[str, Any], known: Options, tests: Iterable[str],
         reading.problem("CDP106", f"`{key}` is no operator", key_mark(raw, key), hint, length=len(key))
         rename(raw, key, near)
         return [near]
+    given = [key for key in given if isinstance(raw[key], dict)]  # {state: paid} can only be a column of that name
     if given:
         hint = f"write {', '.join(name for name in known if given[0] in known[name])} before it"
         reading.problem("CDP106", f"`{given[0]}` without an operator", key_mark(raw, given[0]), hint, length=len(given[0]))

@@ -448,6 +448,13 @@ class Sync(Resource):
     for_each: NotYet = None
 
 
+class Lock(Part):
+    """`sources.lock.yml`: the columns of every source as the catalogue has them."""
+
+    version: Literal[1]
+    sources: dict[str, dict[str, ColumnType | Literal["timestamptz", "other"]]]
+
+
 class Files(Part):
     """The top-level keys of any project file; used for the JSON Schema and for suggestions."""
 

@@ -54,7 +54,7 @@ class Part(BaseModel):
         reading = info.context if isinstance(info.context, Reading) else None
         if reading is None:
             return handler(value)
-        cls._spell(value, reading)
+        cls.spell(value, reading)
         later = [key for key in value if cls._is_later(key, value, reading)]
         try:
             part = handler({key: item for key, item in value.items() if key in cls._keys() and key not in later})
@@ -72,7 +72,7 @@ class Part(BaseModel):
         return {(field.alias or name): field for name, field in cls.model_fields.items() if not field.exclude}
 
     @classmethod
-    def _spell(cls, value: dict[str, Any], reading: Reading) -> None:
+    def spell(cls, value: dict[str, Any], reading: Reading) -> None:
         """Note unknown keys, and read each as what was probably meant, so that what is below it is looked at, too."""
         known = cls._keys()
         for key in [key for key in value if key not in known]:

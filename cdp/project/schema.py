@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cdp.errors import Mark, suggestion
+from cdp.errors import Mark, did_you_mean, suggestion
 from cdp.project.load import LOCK_FILE, Project
 from cdp.project.model import Entity, Ids, Relation, Source
 from cdp.project.part import Part
@@ -169,10 +169,10 @@ class Schema:
             if entity_name in self.nodes and self.nodes[entity_name].entity is not None:
                 self.nodes[entity_name].traits = dict(traits)
             elif ("entity", entity_name) not in project.broken:
-                mark = next(iter(traits.values())).mark if traits else None
-                self.reading.unknown(
-                    "CDP112", f"traits of `{entity_name}`, which is no entity", entity_name, project.entities, "entities", mark
-                )
+                self._no_entity("traits", entity_name, project.places.get(("traits", entity_name)))
+                near = did_you_mean(entity_name, project.entities)
+                if near is not None:  # so that nobody misses them
+                    self.nodes[near].traits = {**traits, **self.nodes[near].traits}
 
     def _node(self, name: str, entity: Entity | None, source: Source | None) -> Node:
         node = Node(name, entity, source)
@@ -225,8 +225,11 @@ class Schema:
         for entity_name in list(node.ids):
             holder = self._holder(node, entity_name)
             if not self._is_entity(entity_name, holder):
-                node.ids.pop(entity_name)
-                continue
+                ids = node.ids.pop(entity_name)
+                near = did_you_mean(entity_name, self.project.entities)
+                if near is None or near in node.ids:
+                    continue
+                entity_name, node.ids[near] = near, ids
             if node.entity is not None and node.entity.name == entity_name:
                 continue
             self._check_ids(node, entity_name, node.ids[entity_name], holder)
@@ -255,8 +258,11 @@ class Schema:
         if name in self.nodes and self.nodes[name].entity is not None:
             return True
         if ("entity", name) not in self.project.broken:
-            self.reading.unknown("CDP112", f"ids of `{name}`, which is no entity", name, self.project.entities, "entities", mark)
+            self._no_entity("ids", name, mark)
         return False
+
+    def _no_entity(self, what: str, name: str, mark: Mark | None) -> None:
+        self.reading.unknown("CDP112", f"{what} of `{name}`, which is no entity", name, self.project.entities, "entities", mark)
 
     def _check_ids(self, node: Node, entity_name: str, ids: Any, mark: Mark | None) -> None:
         target = self.nodes[entity_name].entity

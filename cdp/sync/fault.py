@@ -1,7 +1,7 @@
 """Points at which a test may kill the process: `CDP_FAULT=point:n:SIGKILL` ends it when `point` is reached the n-th time.
 
-Costs one comparison where the variable is not set. `CDP_FAULT=trace:FILE` writes every point as it is reached, so that a
-test can count them and then kill at each.
+Costs one comparison where the variable is not set. `CDP_FAULT=trace:FILE` writes down every point as it is reached: a
+test counts them, then kills at each.
 """
 
 from __future__ import annotations
@@ -11,12 +11,22 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-
-def _nothing(name: str) -> None:
-    """No fault is asked for."""
+_armed: Callable[[str], None] | None = None
 
 
-def _armed(wanted: str) -> Callable[[str], None]:
+def point(name: str) -> None:
+    """A place between two effects."""
+    if _armed is not None:
+        _armed(name)
+
+
+def arm(wanted: str | None) -> None:
+    """What CDP_FAULT says from now on."""
+    global _armed
+    _armed = _fault(wanted) if wanted else None
+
+
+def _fault(wanted: str) -> Callable[[str], None]:
     first, rest = wanted.split(":", 1)
     if first == "trace":
         file = Path(rest)
@@ -38,5 +48,4 @@ def _armed(wanted: str) -> Callable[[str], None]:
     return kill
 
 
-_wanted = os.environ.get("CDP_FAULT")
-point: Callable[[str], None] = _armed(_wanted) if _wanted else _nothing
+arm(os.environ.get("CDP_FAULT"))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlglot import exp
 
@@ -54,12 +55,16 @@ _NATIVE |= {"bool": "BOOLEAN", "date": "DATE", "timestamp": "TIMESTAMP", "decima
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+_renderers: WeakKeyDictionary[Warehouse, Renderer] = WeakKeyDictionary()
+
+
 class State:
     """Renders the templates of `models/sync` for one warehouse and runs them."""
 
     def __init__(self, warehouse: Warehouse) -> None:
         self.warehouse = warehouse
-        self.render = Renderer(warehouse.facts)
+        # compiling a template costs more than most of these statements: once per warehouse, not once per sync
+        self.render = _renderers.get(warehouse) or _renderers.setdefault(warehouse, Renderer(warehouse.facts))
 
     def table(self, name: str) -> str:
         """`name` in the state schema."""

@@ -28,3 +28,4 @@ class Facts:
     fold: str = "lower"  # how an unquoted name is stored: lower, upper, or none (kept, case-insensitive)
     groups_by_window: bool = True  # split a scan by window class: cheap on DuckDB, a loss on Postgres
     aggregates_per_scan: int = 30
+    skips_blocks: bool = True  # a table in the order of a column is read only where that column fits

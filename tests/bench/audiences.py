@@ -86,22 +86,30 @@ def leaves(number: int, seed: int) -> list[Leaf]:
     return list(found.values())
 
 
-def project(folder: Path, args: argparse.Namespace) -> list[tuple[str, list[Leaf]]]:
-    """Write the project; the audiences with their leaves."""
+def trait(random_: random.Random) -> tuple[dict[str, object], str]:
+    """A trait as YAML, and the query that somebody would write for it alone."""
+    days, event, status = random_.choice(DAYS), random_.choice(EVENTS), random_.choice(STATUSES)
+    since = f">= TIMESTAMP '2026-01-01' - INTERVAL {days} DAY"
+    during = {"during": f"last {days} days"}
+    grouped = "GROUP BY customer_id"
+    some = random_.choice(["count", "sum", "max", "distinct", "last"])
+    if some == "count":
+        return {"count": "events", "where": {"event": event}, **during}, f"COUNT(*) AS v FROM events WHERE event = '{event}' AND done_at {since} {grouped}"
+    if some == "sum":
+        return {"sum": "orders.amount", "where": {"status": status}, **during}, f"SUM(amount) AS v FROM orders WHERE status = '{status}' AND ordered_at {since} {grouped}"
+    if some == "max":
+        return {"max": "orders.amount", **during}, f"MAX(amount) AS v FROM orders WHERE ordered_at {since} {grouped}"
+    if some == "distinct":
+        return {"distinct": "events.channel", "where": {"event": event}}, f"COUNT(DISTINCT channel) AS v FROM events WHERE event = '{event}' {grouped}"
+    return {"last": "events.channel", "where": {"event": event}}, f"ARG_MAX(channel, done_at) AS v FROM events WHERE event = '{event}' {grouped}"
+
+
+def project(folder: Path, args: argparse.Namespace) -> tuple[list[tuple[str, list[Leaf]]], list[str]]:
+    """Write the project; the audiences with their leaves, and the queries of its traits."""
     pool, random_ = leaves(args.leaves, 5), random.Random(6)
     audiences = [(f"a{number}", random_.sample(pool, random_.choice([2, 3, 3, 4, 5]))) for number in range(args.audiences)]
-    traits: dict[str, dict[str, object]] = {}
-    while len(traits) < args.traits:
-        number, days = len(traits), random_.choice(DAYS)
-        traits[f"t{number}"] = random_.choice(
-            [
-                {"count": "events", "where": {"event": random_.choice(EVENTS)}, "during": f"last {days} days"},
-                {"sum": "orders.amount", "where": {"status": random_.choice(STATUSES)}, "during": f"last {days} days"},
-                {"max": "orders.amount", "during": f"last {days} days"},
-                {"distinct": "events.channel", "where": {"event": random_.choice(EVENTS)}},
-                {"last": "events.channel", "where": {"event": random_.choice(EVENTS)}},
-            ]
-        )
+    drawn = [trait(random_) for _ in range(args.traits)]
+    traits = {f"t{number}": body for number, (body, _) in enumerate(drawn)}
     files = {
         "cdp_project.yml": {"version": 1, "name": "bench", "profile": "bench"},
         "profiles.yml": {"bench": {"target": "dev", "targets": {"dev": {"warehouse": {"type": "duckdb", "path": "bench.duckdb"}}}}},
@@ -131,7 +139,7 @@ def project(folder: Path, args: argparse.Namespace) -> list[tuple[str, list[Leaf
     }  # fmt: skip
     for name, content in files.items():
         (folder / name).write_text(yaml.safe_dump(content, sort_keys=False))
-    return audiences
+    return audiences, [sql for _, sql in drawn]
 
 
 def generate(path: Path, args: argparse.Namespace) -> None:
@@ -139,6 +147,7 @@ def generate(path: Path, args: argparse.Namespace) -> None:
     connection = duckdb.connect(str(path))
     connection.execute("SET threads = 2")
     events, customers = args.events, args.customers
+    order = " ORDER BY {}" if args.sorted else ""
     day = "TIMESTAMP '2025-01-01' + to_microseconds(CAST(floor(31536000000000 * {r}) AS BIGINT))"
 
     def draw(salt: int) -> str:
@@ -148,12 +157,12 @@ def generate(path: Path, args: argparse.Namespace) -> None:
     connection.execute(
         f"CREATE TABLE events AS SELECT CAST(floor({customers} * pow({draw(1)}, 2)) AS BIGINT) AS customer_id,"
         f" 'Event ' || lpad(CAST(CAST(floor(40 * pow({draw(2)}, 1.7)) AS INT) AS VARCHAR), 2, '0') AS event,"
-        f" ['web','app','mail','store'][CAST(1 + hash(i + 7) % 4 AS BIGINT)] AS channel, {day.format(r=draw(3))} AS done_at FROM range({events}) t(i) ORDER BY done_at"
+        f" ['web','app','mail','store'][CAST(1 + hash(i + 7) % 4 AS BIGINT)] AS channel, {day.format(r=draw(3))} AS done_at FROM range({events}) t(i){order.format('done_at')}"
     )
     connection.execute(
         f"CREATE TABLE orders AS SELECT i AS order_id, CAST(floor({customers} * pow({draw(4)}, 2)) AS BIGINT) AS customer_id,"
         f" ['paid','paid','paid','refunded','open'][CAST(1 + hash(i + 9) % 5 AS BIGINT)] AS status, CAST(5 + 200 * {draw(5)} AS DECIMAL(38, 9)) AS amount,"
-        f" {day.format(r=draw(6))} AS ordered_at FROM range({events // 5}) t(i) ORDER BY ordered_at"
+        f" {day.format(r=draw(6))} AS ordered_at FROM range({events // 5}) t(i){order.format('ordered_at')}"
     )
     connection.execute(
         f"CREATE TABLE lines AS SELECT i // 2 AS order_id, i % 2 AS line_no, 'cat' || CAST(hash(i) % 20 AS VARCHAR) AS category"
@@ -176,8 +185,8 @@ def ours(folder: Path, last: bool) -> tuple[float, float]:
     return sum(seconds.values()) - before, before
 
 
-def semi_joins(path: Path, audiences: list[tuple[str, list[Leaf]]]) -> tuple[float, dict[str, int]]:
-    """Seconds of one query per audience, and how many members each has."""
+def semi_joins(path: Path, audiences: list[tuple[str, list[Leaf]]], traits: list[str]) -> tuple[float, dict[str, int]]:
+    """Seconds of one query per audience and trait, and how many members each audience has."""
     connection = duckdb.connect(str(path))
     connection.execute("SET threads = 2")
     sizes, started = {}, time.perf_counter()
@@ -185,6 +194,9 @@ def semi_joins(path: Path, audiences: list[tuple[str, list[Leaf]]]) -> tuple[flo
         where = " AND ".join(f"customer_id {'NOT IN' if leaf.negative else 'IN'} (SELECT customer_id FROM ({leaf.sql}) q)" for leaf in parts)
         connection.execute(f"CREATE OR REPLACE TABLE naive_{name} AS SELECT customer_id FROM customers WHERE {where}")
         sizes[name] = connection.execute(f"SELECT count(*) FROM naive_{name}").fetchone()[0]  # type: ignore[index]
+    for number, sql in enumerate(traits):
+        joined = f"SELECT c.customer_id, q.v FROM customers c LEFT JOIN (SELECT customer_id, {sql}) q ON q.customer_id = c.customer_id"
+        connection.execute(f"CREATE OR REPLACE TABLE naive_trait_{number} AS {joined}")
     taken = time.perf_counter() - started
     connection.close()
     return taken, sizes
@@ -207,15 +219,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name, default in (("events", 10_000_000), ("customers", 500_000), ("audiences", 100), ("traits", 50), ("leaves", 150), ("rounds", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--sorted", action="store_true", help="tables in the order of time, as an append-only load leaves them")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        audiences = project(folder, args)
+        audiences, traits = project(folder, args)
         generate(folder / "bench.duckdb", args)
         mine, before, naive, scans = [], [], [], []
         for round_ in range(args.rounds):
             scans.append(bare(folder / "bench.duckdb"))
-            taken, sizes = semi_joins(folder / "bench.duckdb", audiences)
+            taken, sizes = semi_joins(folder / "bench.duckdb", audiences, traits)
             naive.append(taken)
             counted, apart = ours(folder, round_ == args.rounds - 1)
             mine.append(counted)
@@ -228,9 +241,10 @@ def main() -> None:
         assert not wrong, f"members differ: {wrong}"
     middle = statistics.median(a / b for a, b in zip(mine, naive, strict=True))
     scan = statistics.median(a / b for a, b in zip(mine, scans, strict=True))
-    print(f"{args.audiences} audiences + {args.traits} traits over {args.events:,} events, {args.customers:,} customers; medians of {args.rounds}")
+    order = "in the order of time" if args.sorted else "in no order"
+    print(f"{args.audiences} audiences + {args.traits} traits over {args.events:,} events {order}, {args.customers:,} customers; medians of {args.rounds}")
     print(f"  build from resolved rows   {statistics.median(mine):7.2f} s   {middle:.2f} x semi-joins one by one   {scan:.1f} x bare scan")
-    print(f"  semi-joins, audiences only {statistics.median(naive):7.2f} s")
+    print(f"  semi-joins and traits, one by one {statistics.median(naive):7.2f} s")
     print(f"  bare scan                  {statistics.median(scans):7.2f} s")
     print(f"  reading the sources, apart {statistics.median(before):7.2f} s")
     print(f"  DuckDB {duckdb.__version__}, sqlglot {sqlglot.__version__}, Python {platform.python_version()}, same members in all audiences")

@@ -55,11 +55,12 @@ def test_all_mistakes_come_at_once_on_stdout_with_place_and_neighbour(cdp: Call,
     edit(project / "syncs.yml", "mode: mirror", "mode: miror")
     said = cdp("validate")
     assert said.code == 2
-    assert "audiences.yml:14:11: CDP112:" in said.out
+    assert "audiences.yml:13:11: CDP112:" in said.out
     assert "        - orders_cuont: {gte: 2}" in said.out
     assert "did you mean `orders_count`?" in said.out
     assert "syncs.yml:6:11: CDP105:" in said.out
     assert "did you mean `mirror`?" in said.out
+    assert said.out.index("audiences.yml") < said.out.index("syncs.yml")
     assert "2 errors" in said.err
 
 
@@ -204,7 +205,7 @@ def test_debug_says_that_all_is_well_or_what_is_not(cdp: Call, project: Path) ->
 
 def test_a_locked_warehouse_is_a_message_and_exit_4(cdp: Call, project: Path) -> None:
     assert cdp("build", "-q").code == 0
-    hold = "import duckdb, sys, time; duckdb.connect('starter.duckdb'); print('held', flush=True); time.sleep(60)"
+    hold = "import duckdb, time; held = duckdb.connect('starter.duckdb'); print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()

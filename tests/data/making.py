@@ -94,7 +94,11 @@ class Place:
     # ------------------------------------------------------------------------------------------ the project
     def project(self, **files: str) -> None:
         """Write a project: `cdp_project.yml` and `profiles.yml`, and each of `files` (name ► YAML; `x__sql` ► x.sql)."""
-        warehouse = f"{{type: duckdb, path: {self.where}}}" if self.engine == "duckdb" else f'{{type: postgres, dsn: "{self.where}"}}'
+        warehouse = (
+            f"{{type: duckdb, path: {self.where}}}"
+            if self.engine == "duckdb"
+            else f'{{type: postgres, dsn: "{self.where}"}}'
+        )
         head = "version: 1\nname: trial\nprofile: trial\ndialect: duckdb\n"
         profile = f"trial:\n  target: dev\n  targets:\n    dev:\n      warehouse: {warehouse}\n"
         written = {"cdp_project.yml": head, "profiles.yml": profile}

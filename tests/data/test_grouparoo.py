@@ -1,8 +1,8 @@
-"""The demo company of grouparoo (users, accounts, purchases, payments): keyed entities and what their rows add up to."""
+"""The demo company of grouparoo (users, accounts, purchases, payments): keyed entities, and sums over rows."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from decimal import Decimal
 
 import pytest
@@ -94,7 +94,9 @@ def test_members_are_those_that_plain_python_finds(company: Place) -> None:
     users = {row["id"]: row for row in csv_rows(data / "users.csv")}
     accounts = {row["id"]: row for row in csv_rows(data / "accounts.csv")}
     plans = {row["id"]: row for row in csv_rows(data / "plans.csv")}
-    spent, paid, seats = defaultdict(Decimal), defaultdict(Decimal), defaultdict(int)
+    spent: dict[str, Decimal] = defaultdict(Decimal)
+    paid: dict[str, Decimal] = defaultdict(Decimal)
+    seats = Counter(row["account_id"] for row in users.values())
     for row in csv_rows(data / "purchases.csv"):
         if row["state"] == "successful":
             spent[row["user_id"]] += Decimal(row["price"])
@@ -102,8 +104,6 @@ def test_members_are_those_that_plain_python_finds(company: Place) -> None:
     for row in csv_rows(data / "payments.csv"):
         if row["state"] == "successful":
             paid[row["account_id"]] += Decimal(row["amount"])
-    for row in users.values():
-        seats[row["account_id"]] += 1
     good = {account for account in accounts if paid[account] > 800}
     plan = {account: plans[row["plan_id"]] for account, row in accounts.items()}
 
@@ -113,10 +113,10 @@ def test_members_are_those_that_plain_python_finds(company: Place) -> None:
     assert company.members("buyers") == {user for user in users if spent[user] > 0}
     assert company.members("non_buyers") == set(users) - buyers
     assert company.members("good_payers") == good
-    assert company.members("people_of_good_payers") == {user for user, row in users.items() if row["account_id"] in good}
+    assert company.members("people_of_good_payers") == {key for key, row in users.items() if row["account_id"] in good}
     dear = {account for account in accounts if Decimal(plan[account]["monthly_rate"]) >= 150}
-    assert company.members("people_with_dear_plans") == {user for user, row in users.items() if row["account_id"] in dear}
-    assert company.members("overfull") == {account for account in accounts if seats[account] > int(plan[account]["seats"])}
+    assert company.members("people_with_dear_plans") == {key for key, row in users.items() if row["account_id"] in dear}
+    assert company.members("overfull") == {key for key in accounts if seats[key] > int(plan[key]["seats"])}
 
 
 def test_sums_do_not_fan_out_over_a_second_relation(company: Place) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from tests.data.making import Place, shared
@@ -77,7 +79,7 @@ def one_person(place: Place, identifiers: int) -> None:
 
 def chain(place: Place, names: list[str]) -> None:
     """`raw.links` as a chain: each name seen together with the next one."""
-    place.load("links", {"a": "text", "b": "text"}, zip(names, names[1:], strict=False))
+    place.load("links", {"a": "text", "b": "text"}, pairwise(names))
 
 
 def test_a_chain_of_10_000_numbered_in_order_is_one_person(place: Place) -> None:

@@ -98,9 +98,11 @@ def test_the_second_load_tells_whose_the_earlier_sessions_were(web: Place) -> No
 
     assert web.rows("SELECT count(*), sum(page_views), sum(distinct_pages) FROM cdp.person") == [(4, 7, 7)]
     after = whose(web)
-    expected = {row["session_id"]: row for row in csv_rows(shared("dbtlabs_snowplow", "expected", "snowplow_sessions_expected.csv"))}
+    published = csv_rows(shared("dbtlabs_snowplow", "expected", "snowplow_sessions_expected.csv"))
+    expected = {row["session_id"]: row for row in published}
     inferred = {session: row["inferred_user_id"] for session, row in expected.items()}
-    assert {session: user or expected[session]["user_snowplow_domain_id"] for session, (_, user) in after.items()} == inferred
+    devices = {session: row["user_snowplow_domain_id"] for session, row in expected.items()}
+    assert {session: user or devices[session] for session, (_, user) in after.items()} == inferred
     assert after["user_3_session_1"] == after["user_3_session_2"] == (before["user_3_session_1"][0], "user_id_3")
     assert after["user_4_session_1"][1] is None
     assert len(web.members("viewers")) == 4
@@ -108,7 +110,8 @@ def test_the_second_load_tells_whose_the_earlier_sessions_were(web: Place) -> No
 
     kept = web.ids("person")
     assert {identifier: kept[identifier] for identifier in ids} == ids
-    assert set(kept) - set(ids) == {"user_id:user_id_3", "domain_userid:domain_userid_4", "network_userid:network_userid_4"}
+    came = {"user_id:user_id_3", "domain_userid:domain_userid_4", "network_userid:network_userid_4"}
+    assert set(kept) - set(ids) == came
     changes = web.rows("SELECT kind, count(*) FROM cdp.person_changes GROUP BY kind")
     assert changes == [("new", 4)]
 
@@ -116,7 +119,7 @@ def test_the_second_load_tells_whose_the_earlier_sessions_were(web: Place) -> No
 def test_stays_begin_when_a_build_first_finds_them(web: Place) -> None:
     load(web, "_update")
     web.build(SECOND)
-    since = dict(web.rows("SELECT visit_id, entered_at FROM cdp.audience_known_visits"))
+    since = {session: at for session, at in web.rows("SELECT visit_id, entered_at FROM cdp.audience_known_visits")}
     first, second = (moment.replace(tzinfo=None) for moment in (FIRST, SECOND))
     assert since["user_1_session_1"] == since["user_2_session_1"] == first
     assert since["user_3_session_1"] == since["user_3_session_2"] == second  # never back-dated

@@ -11,8 +11,8 @@ from cdp.cli import commands
 from cdp.cli.options import ALWAYS, SELECTING, TIMED
 from cdp.errors import CompileError, GuardError, LeaseError, ProjectError, StatementError, WarehouseError
 
-PAPER = """init validate compile debug sources plan apply build sync run test preview why identity logs retry erase export
-    dbt grants clean state destinations schema explain docs serve"""
+PAPER = """init validate compile debug sources plan apply build sync run test preview why identity logs retry erase
+    export dbt grants clean state destinations schema explain docs serve"""
 SELECT = {"compile", "build", "sync", "run"}
 TIME = {"sources", "build", "run", "preview"}
 OWN = {

@@ -205,4 +205,5 @@ FACTS = Facts(
         "JSON_EXTRACT_STRING": "a path: column.key",
     },
     groups_by_window=False,
+    skips_blocks=False,
 )
