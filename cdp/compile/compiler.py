@@ -88,6 +88,8 @@ class Compiler:
             self._entity(entity)
         for name in self.lowered.syncs:
             self._mapped(name)
+        if self.lowering.audiences:
+            self._stays()
         return Plan(tuple(self.steps), {name: found.plan for name, found in self.lowered.syncs.items()})
 
     def table(self, name: str) -> str:
@@ -506,6 +508,12 @@ class Compiler:
             yield self._projection(f"{target}__new", found.scope, found.columns, found.where)
 
         self.add(Step(f"mapped:{name}", f"sync:{name}", script, publishes=(target,), needs=tuple(dict.fromkeys(needs))))
+
+    def _stays(self) -> None:
+        """`audience_members`: every stay in every audience, as a view over the master."""
+        view = self.table("audience_members")
+        shown = self.renderer.statement("compile/audience_members", view, "view", view, stays=f"{self.names.state_schema}.stays")
+        self.add(Step("views", "views", lambda: _each([]), views=(shown,)))
 
     def _joined_audiences(self, scope: Scope) -> list[str]:
         tables = [join.relation.name for join in scope.joins.values() if isinstance(join.relation, exp.Table)]

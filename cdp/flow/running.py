@@ -24,6 +24,7 @@ from cdp.flow.loading import Loaded, load_all
 from cdp.flow.results import Event, RunResult, Settings, StepResult, Stop, Watch, worst
 from cdp.sync.lease import Holder, lease
 from cdp.sync.state import State, number, open_state
+from cdp.sync.views import deliveries
 from cdp.warehouse.base import Warehouse
 from cdp.warehouse.profiles import connect, facts_of
 
@@ -229,6 +230,8 @@ def _syncs(
             broken[name] = "was skipped" if result.status == "skipped" else result.status
         if watch is not None:
             watch(Event("end", result.id, seconds=result.seconds, message=result.message, status=result.status))
+    if plans and not asked["dry_run"] and not any(result.exit_code in (4, 5) for result in results):
+        deliveries(State(warehouse), loaded.project.syncs)
     return results
 
 

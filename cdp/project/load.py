@@ -303,7 +303,8 @@ def _lock(root: Path, reading: Reading) -> dict[str, dict[str, str]]:
     if data.get("version") != 1:
         reading.problem("CDP105", f"{LOCK_FILE} has no `version: 1`", value_mark(data, "version") or data.at, "make it again: cdp sources freeze")
     try:
-        return Lock.model_validate({"version": 1, "sources": data.get("sources")}, context=reading).sources
+        sources = Lock.model_validate({"version": 1, "sources": data.get("sources") or {}}, context=reading).sources
+        return {name: dict(columns) for name, columns in sources.items()}
     except ValidationError as error:
         reading.of_pydantic(error, data, "lock")
         return {}

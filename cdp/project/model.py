@@ -448,11 +448,16 @@ class Sync(Resource):
     for_each: NotYet = None
 
 
+LockType = Literal[
+    "text", "int", "decimal", "float", "bool", "date", "timestamp", "timestamptz", "list", "json", "other",
+]  # fmt: skip
+
+
 class Lock(Part):
     """`sources.lock.yml`: the columns of every source as the catalogue has them."""
 
     version: Literal[1]
-    sources: dict[str, dict[str, ColumnType | Literal["timestamptz", "other"]]]
+    sources: dict[str, dict[str, LockType]]
 
 
 class Files(Part):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from cdp.cli.main import run as called
 from tests.cli.conftest import Call, spawn
+from tests.receiver import Receiver
 
 NOW = "2100-01-01"  # after all of the data, whenever the tests run
 
@@ -216,19 +220,57 @@ def test_a_locked_warehouse_is_a_message_and_exit_4(cdp: Call, project: Path) ->
     assert "Traceback" not in said.err
 
 
+WEBHOOK = """        crm:
+          type: webhook
+          url: {url}
+          headers: {{Authorization: "Bearer {{{{ env('CRM_TOKEN') }}}}"}}
+          operations:
+            upsert: {{method: POST, path: /upsert, batch: {{items: 5}}, body: {{rows: "{{{{ rows }}}}"}}}}
+            add: {{method: POST, path: /add, batch: {{items: 100}}, body: {{list: "{{{{ list }}}}", rows: "{{{{ rows }}}}"}}}}
+            remove: {{method: POST, path: /remove, batch: {{items: 100}}, body: {{rows: "{{{{ rows }}}}"}}}}
+"""
+
+
+def use_webhook(project: Path, url: str) -> None:
+    """Let the target's CRM be an HTTP endpoint with a token."""
+    lines = (project / "profiles.yml").read_text().splitlines()
+    kept = [line for line in lines if "crm: {type: file" not in line]
+    (project / "profiles.yml").write_text("\n".join(kept) + "\n" + WEBHOOK.format(url=url))
+
+
+def test_sigterm_lets_a_sync_finish_what_is_in_flight_and_the_next_run_goes_on(project: Path) -> None:
+    environ = {"CRM_TOKEN": "x" * 20}
+    with Receiver(latency=0.3) as receiver:
+        use_webhook(project, receiver.url)
+        assert spawn("build", "-q", folder=project, environ=environ).code == 0
+        command = [sys.executable, "-m", "cdp.cli", "sync"]
+        with subprocess.Popen(
+            command,
+            cwd=project,
+            env={**os.environ, **environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as syncing:
+            until = time.monotonic() + 30
+            while not receiver.request_count and time.monotonic() < until:
+                time.sleep(0.02)
+            syncing.send_signal(signal.SIGTERM)
+            out, err = syncing.communicate(timeout=60)
+        assert syncing.returncode == 143, err
+        assert "Traceback" not in err
+        assert "interrupted" in out
+        halfway = len(receiver.rows)
+        receiver.latency = 0.0
+        said = spawn("sync", "--output", "json", folder=project, environ=environ)
+        assert said.code == 0, said.err
+        (step,) = said.document["steps"]
+        assert 0 < halfway < step["counts"]["queried"] == len(receiver.rows)
+
+
 def test_a_secret_reaches_no_output_whatever_happens(project: Path) -> None:
     secret = "s3cr3t-Canary/42"
-    profile = (project / "profiles.yml").read_text()
-    crm = """crm:
-          type: webhook
-          url: http://127.0.0.1:9
-          headers: {Authorization: "Bearer {{ env('CRM_TOKEN') }}"}
-          operations:
-            upsert: {method: POST, path: /a, batch: {items: 100}, body: {rows: "{{ rows }}"}}
-            add: {method: POST, path: /b, batch: {items: 100}, body: {rows: "{{ rows }}"}}
-            remove: {method: POST, path: /c, batch: {items: 100}, body: {rows: "{{ rows }}"}}"""
-    lines = [line for line in profile.splitlines() if "crm: {type: file" not in line]
-    (project / "profiles.yml").write_text("\n".join([*lines, f"        {crm}"]) + "\n")
+    use_webhook(project, "http://127.0.0.1:9")
     printed = ""
     for argv in (
         ["validate"],

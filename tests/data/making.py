@@ -44,7 +44,8 @@ class Place:
     where: str  # path of the DuckDB file, or dsn
     root: Path
 
-    # ------------------------------------------------------------------------------------------ plain SQL, not through cdp
+    # plain SQL, not through cdp
+
     def execute(self, *statements: str) -> None:
         """Run statements, as whoever loads the warehouse does."""
         with closing(self._connect()) as connection:
@@ -71,9 +72,9 @@ class Place:
         if self.engine == "duckdb":
             self.execute(f"COPY {into} FROM '{path}' (FORMAT csv, HEADER false, AUTO_DETECT false)")
         else:
-            with closing(self._connect()) as connection, connection.cursor() as cursor:
-                with cursor.copy(f"COPY {into} FROM STDIN (FORMAT csv)") as copy:
-                    copy.write(path.read_bytes())
+            copying = f"COPY {into} FROM STDIN (FORMAT csv)"
+            with closing(self._connect()) as connection, connection.cursor().copy(copying) as copy:
+                copy.write(path.read_bytes())
         path.unlink()
 
     def load_csv(self, path: Path, table: str | None = None, **types: str) -> None:
@@ -91,9 +92,10 @@ class Place:
 
         return psycopg.connect(self.where, autocommit=True)
 
-    # ------------------------------------------------------------------------------------------ the project
+    # the project
+
     def project(self, **files: str) -> None:
-        """Write a project: `cdp_project.yml` and `profiles.yml`, and each of `files` (name ► YAML; `x__sql` ► x.sql)."""
+        """Write a project: `cdp_project.yml` and `profiles.yml`, and `files` (name ► YAML; `x__sql` ► x.sql)."""
         warehouse = (
             f"{{type: duckdb, path: {self.where}}}"
             if self.engine == "duckdb"
@@ -122,7 +124,8 @@ class Place:
         assert result.exit_code == 0
         return result
 
-    # ------------------------------------------------------------------------------------------ what became of it
+    # what became of it
+
     def members(self, audience: str) -> set[str]:
         """The ids of an audience's members."""
         found = [row[0] for row in self.rows(f"SELECT * FROM cdp.audience_{audience}")]  # <entity>_id comes first

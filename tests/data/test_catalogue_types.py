@@ -11,7 +11,8 @@ from tests.data.making import Place
 
 NATIVE = {
     "id": "uuid", "small": "smallint", "big": "bigint", "price": "numeric(10, 2)", "ratio": "double precision",
-    "yes": "boolean", "day": "date", "local_at": "timestamp", "instant": "timestamp with time zone", "doc": "json", "short": "varchar(10)",
+    "yes": "boolean", "day": "date", "local_at": "timestamp",
+    "instant": "timestamp with time zone", "doc": "json", "short": "varchar(10)",
 }  # fmt: skip
 SOURCES = """
 sources:

@@ -168,6 +168,14 @@ def test_one_audience_can_be_built_alone(shop: Place) -> None:
     assert len(shop.members("best_five")) == 5, "what was not selected stays as it was"
 
 
+def test_an_audience_built_alone_reads_the_traits_as_they_were_built(shop: Place) -> None:
+    before = shop.members("best_five")
+    shop.execute("DELETE FROM raw.raw_payments", "DELETE FROM cdp.audience_best_five")
+    later = Settings(project_dir=shop.root, as_of=AS_OF + timedelta(hours=1), select=("audience:best_five",))
+    assert flow.build(later).exit_code == 0
+    assert shop.members("best_five") == before
+
+
 def test_columns_whose_type_nobody_told_are_read_by_safe_casts(place: Place) -> None:
     """Everything loaded as text and no lock: the same answers, and a warning for each guess; --strict refuses them."""
     load(place, id="text", user_id="text", order_id="text", amount="text", order_date="text")

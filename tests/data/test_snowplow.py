@@ -119,7 +119,7 @@ def test_the_second_load_tells_whose_the_earlier_sessions_were(web: Place) -> No
 def test_stays_begin_when_a_build_first_finds_them(web: Place) -> None:
     load(web, "_update")
     web.build(SECOND)
-    since = {session: at for session, at in web.rows("SELECT visit_id, entered_at FROM cdp.audience_known_visits")}
+    since: dict[str, datetime] = dict(web.rows("SELECT visit_id, entered_at FROM cdp.audience_known_visits"))
     first, second = (moment.replace(tzinfo=None) for moment in (FIRST, SECOND))
     assert since["user_1_session_1"] == since["user_2_session_1"] == first
     assert since["user_3_session_1"] == since["user_3_session_2"] == second  # never back-dated
