@@ -3,6 +3,7 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 STAMP  := $(VENV)/.set-up
 PYTEST := $(PYTHON) -m pytest
+BENCHES := $(filter-out _%,$(basename $(notdir $(wildcard tests/bench/*.py))))
 
 .PHONY: help setup check test demo bench format clean
 
@@ -11,7 +12,7 @@ help:
 	@echo "make check    ruff, mypy --strict, the floors of the house"
 	@echo "make test     all tests, on DuckDB and Postgres (installed where missing and allowed)"
 	@echo "make demo     two days of a shop, pushed to a receiver on this machine"
-	@echo "make bench    the figures of the README; make bench ARGS='...' for other sizes"
+	@echo "make bench    the figures of the README; other sizes: make bench ONLY=components ARGS='--edges 100000'"
 	@echo "make format   ruff format"
 
 setup: $(STAMP)
@@ -35,7 +36,9 @@ demo: setup
 
 bench: setup
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -e '.[bench]'
-	$(PYTEST) -m bench -s $(ARGS)
+	@for name in $(or $(ONLY),$(BENCHES)); do \
+	  echo "== $$name"; $(PYTHON) -m tests.bench.$$name $(ARGS) || exit 1; \
+	done
 
 format: setup
 	$(VENV)/bin/ruff check --fix-only --quiet .

@@ -485,7 +485,8 @@ class Compiler:
         node, rows = self.schema.nodes[entity], self.lowering.rows_of(self.schema.nodes[entity])
         for name in node.columns:
             ref = self.schema.column(node, [name])
-            if ref.kind == "column" and name not in columns:
+            is_key = node.entity is not None and node.entity.key == [name]  # it is `<entity>_id`, and no column besides
+            if ref.kind == "column" and name not in columns and not is_key:
                 columns[name] = exp.column(rows.column(ref, None)[0], table="e")
             info = node.source.columns.get(name) if node.source is not None else None
             if info is not None and info.pii:
@@ -504,10 +505,26 @@ class Compiler:
             if other in self.lowering.audiences:
                 needs.append(f"audience:{other}")
 
+        fresh = found.plan.freshness
+        read = [self.table(f"tmp_src_{node}") for node in self._read_by(f"sync:{name}")]
+
         def script() -> Script:
             yield self._projection(f"{target}__new", found.scope, found.columns, found.where)
+            for table in fresh:
+                yield self._statement("newest_rows", f"{table}__new", sources=read)
 
-        self.add(Step(f"mapped:{name}", f"sync:{name}", script, publishes=(target,), needs=tuple(dict.fromkeys(needs))))
+        self.add(Step(f"mapped:{name}", f"sync:{name}", script, publishes=(target, *fresh), needs=tuple(dict.fromkeys(needs))))
+
+    def _read_by(self, resource: str) -> list[str]:
+        """The nodes whose sources a resource is made of, at any depth."""
+        found, pending = set(), [resource]
+        while pending:
+            for used in self.lowering.uses.get(pending.pop(), ()):
+                if used not in found:
+                    found.add(used)
+                    pending.append(used)
+        nodes = {self.schema.taken.get(name, name) for name in (item.removeprefix("source:") for item in found if item.startswith("source:"))}
+        return sorted(nodes & set(self.lowered.parts))
 
     def _stays(self) -> None:
         """`audience_members`: every stay in every audience, as a view over the master."""

@@ -303,7 +303,7 @@ class _Mapping:
     ) -> SyncPlan:
         sync, schema = self.sync, self.lowering.table_schema
         resolved = entity is not None and self.lowering.schema.nodes[entity].resolved
-        guard = {name: value for name, value in sync.guard.model_dump().items() if value is not None}
+        guard = {name: value for name in type(sync.guard).model_fields if (value := getattr(sync.guard, name)) is not None}
         if isinstance(sync.guard.max_age, Duration):
             guard["max_age"] = sync.guard.max_age.text
         give_up = sync.retry.give_up_after
@@ -322,6 +322,7 @@ class _Mapping:
             after=tuple(sync.after),
             prefer=prefer,
             guard=guard,
+            freshness=(f"{schema}.fresh_{sync.name}",) if sync.guard.max_age is not None else (),
             retry_give_up_us=give_up.microseconds if give_up is not None else 14 * 86_400_000_000,
         )
 

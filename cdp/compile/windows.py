@@ -56,7 +56,7 @@ class Clock:
             if len(text) == 10:
                 return self.utc(datetime.combine(date.fromisoformat(text), time()))
             found = datetime.fromisoformat(text.replace("Z", "+00:00"))
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else self.utc(found)
 

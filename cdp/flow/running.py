@@ -215,24 +215,29 @@ def _syncs(
     broken: dict[str, str] = {}
     for name in _order(plans):
         plan = plans[name]
-        why = next((f"`{other}` {broken[other]}" for other in plan.after if other in broken), None)
+        why = next((f"it comes after `{other}`, which {broken[other]}" for other in plan.after if other in broken), None)
         if f"sync:{name}" in bad:
             step = bad[f"sync:{name}"]
-            why = f"{step.id} {'was skipped' if step.status == 'skipped' else step.status}: {step.message}".rstrip(": ")
+            why = f"its table is stale: {step.id} {_became(step.status)}: {step.message}".rstrip(": ")
         if stop is not None and stop():
             result = StepResult(f"sync:{name}", f"sync:{name}", "interrupted", message="stopped before it began", exit_code=130)
         elif why is not None:
-            result = StepResult(f"sync:{name}", f"sync:{name}", "skipped", message=f"its table is stale: {why}")
+            result = StepResult(f"sync:{name}", f"sync:{name}", "skipped", message=why)
         else:
             result = _sync_one(loaded, warehouse, plan, run_id, asked, watch, stop)
         results.append(result)
         if result.status != "done":
-            broken[name] = "was skipped" if result.status == "skipped" else result.status
+            broken[name] = _became(result.status)
         if watch is not None:
             watch(Event("end", result.id, seconds=result.seconds, message=result.message, status=result.status))
     if plans and not asked["dry_run"] and not any(result.exit_code in (4, 5) for result in results):
         deliveries(State(warehouse), loaded.project.syncs)
     return results
+
+
+def _became(status: str) -> str:
+    """What became of a step or sync, in words."""
+    return {"skipped": "was skipped", "held": "is held by a guard", "interrupted": "was interrupted"}.get(status, status)
 
 
 def _order(plans: Mapping[str, SyncPlan]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -55,5 +56,20 @@ ConditionField = Annotated[
 WindowField = Annotated[Window, PlainValidator(_parsed(grammar.window)), WithJsonSchema({"$ref": "#/$defs/window"})]
 DurationField = Annotated[
     Duration, PlainValidator(_parsed(_duration)), WithJsonSchema({"type": "string", "examples": ["30m", "24h", "7d"]})
+]
+_SHARE = re.compile(r"\d+(\.\d+)?\s*%\Z")
+
+
+def _share(value: Any) -> str | int:
+    """`20%`, or a number of rows."""
+    if isinstance(value, str) and _SHARE.match(value.strip()) and float(value.strip().rstrip("% ")) <= 100:
+        return value.strip()
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError("must be a share from 0% to 100%, or a number of rows")
+
+
+ShareField = Annotated[
+    str | int, PlainValidator(_share), WithJsonSchema({"type": ["string", "integer"], "examples": ["20%", 1000]})
 ]
 Names = Annotated[list[str], BeforeValidator(_one_or_many)]

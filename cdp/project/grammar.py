@@ -59,6 +59,9 @@ TESTS = (*VALUE_TESTS, *LIST_TESTS, *DURATION_TESTS, "between", "matches", "exis
 
 _UNITS_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000}
 _UNITS_MONTHS = {"mo": 1, "y": 12}
+_LONGEST_MONTHS = 12_000  # a thousand years: what lies beyond is no date on some engine
+_LONGEST_US = 1_000 * 366 * _UNITS_US["d"]
+LARGEST = 10**28  # a decimal(38, 9) holds no more, with room for a factor
 _WORDS = {
     "second": "s", "minute": "m", "hour": "h", "day": "d", "week": "w", "month": "mo", "year": "y",
     "sec": "s", "min": "m", "mins": "m", "hr": "h",
@@ -75,6 +78,8 @@ def duration(value: Any) -> Duration | None:
     number, unit = int(match[1]), match[2]
     if unit not in _UNITS_US and unit not in _UNITS_MONTHS:
         unit = _WORDS.get(unit) or _WORDS.get(unit.removesuffix("s"), "")
+    if number * _UNITS_US.get(unit, 0) > _LONGEST_US or number * _UNITS_MONTHS.get(unit, 0) > _LONGEST_MONTHS:
+        return None
     if unit in _UNITS_US:
         return Duration(microseconds=number * _UNITS_US[unit], text=value)
     if unit in _UNITS_MONTHS:
@@ -135,6 +140,9 @@ def _value(raw: Any, mark: Mark | None, reading: Reading) -> Value | None:
         reading.problem("CDP108", "a list is no single value", mark, "use in, contains_any or contains_all")
         return None
     assert isinstance(raw, str | int | float | bool)
+    if not isinstance(raw, str) and abs(raw) >= LARGEST:
+        reading.problem("CDP108", f"`{str(raw)[:40]}` is too large a number", mark, "28 digits are the limit", length=len(str(raw)))
+        return None
     return raw
 
 
@@ -194,14 +202,15 @@ def _comparison(key: str, raw: Any, holder: dict[str, Any], reading: Reading) ->
     if key == "between":
         if isinstance(raw, list) and len(raw) == 2:
             ends = _values(raw, value_at, reading)
-            return Comparison(key, ends, at) if len(ends) == 2 else None
+            if len(ends) == 2:
+                return Comparison(key, ends, at)
         reading.problem("CDP108", "`between` needs a list of two values", value_at, "write [low, high]")
         return None
     if key == "matches" and not isinstance(raw, str):
         reading.problem("CDP108", "`matches` needs a pattern", value_at)
         return None
     if key == "matches":
-        _check_pattern(raw, value_at, reading)
+        check_pattern(raw, value_at, reading)
     value = _value(raw, value_at, reading)
     if value is None:
         return None
@@ -209,7 +218,7 @@ def _comparison(key: str, raw: Any, holder: dict[str, Any], reading: Reading) ->
     return Comparison(key, relative if relative is not None else value, at)
 
 
-def _check_pattern(pattern: str, mark: Mark | None, reading: Reading) -> None:
+def check_pattern(pattern: str, mark: Mark | None, reading: Reading) -> None:
     """Only what RE2 has: no look-around, no back-references, no possessive or atomic groups."""
     if re.search(r"\(\?(=|!|<=|<!|>|P=|\()|\\[1-9]|[*+?}]\+", pattern):
         reading.problem("CDP108", "the pattern uses what not every engine has", mark, "no look-around, back-references or possessive quantifiers")
@@ -360,11 +369,11 @@ def _did(name: str, raw: dict[str, Any], at: Mark | None, reading: Reading) -> C
     asked, asked_at = raw[name], value_mark(raw, name)
     events: tuple[str, ...] = ()
     prefix = None
-    if isinstance(asked, str):
+    if isinstance(asked, str) and asked:
         events = (asked,)
-    elif isinstance(asked, list) and asked and all(isinstance(item, str) for item in asked):
+    elif isinstance(asked, list) and asked and all(isinstance(item, str) and item for item in asked):
         events = tuple(asked)
-    elif isinstance(asked, dict) and list(asked) == ["starts_with"] and isinstance(asked["starts_with"], str):
+    elif isinstance(asked, dict) and list(asked) == ["starts_with"] and isinstance(asked["starts_with"], str) and asked["starts_with"]:
         prefix = asked["starts_with"]
     else:
         key = next(iter(asked), "") if isinstance(asked, dict) else ""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from cdp.project.fields import ColumnType, ConditionField, DurationField, Names, WindowField
+from cdp.project.fields import ColumnType, ConditionField, DurationField, Names, ShareField, WindowField
 from cdp.project.part import NotYet, Part, Resource, Text
 
 Ids = dict[str, dict[str, Names] | Names]  # entity -> {identifier type: expressions}, or the key's expressions
@@ -37,6 +38,16 @@ class Column(Part):
     send: bool = True
     sql: str | None = None
 
+    @model_validator(mode="after")
+    def _readable(self) -> Column:
+        if self.format is not None:
+            if self.type not in ("date", "timestamp"):
+                raise ValueError("has a `format`, which only a date or a timestamp takes")
+            unknown = set(re.findall("%(.?)", self.format)) - set("YmdHMSyb%")
+            if unknown:
+                raise ValueError(f"has a `format` with %{min(unknown)}: there are %Y %y %m %b %d %H %M %S")
+        return self
+
 
 def _column(value: Any) -> Any:
     return {"type": value} if isinstance(value, str) else value
@@ -62,8 +73,17 @@ class Through(Part):
     """A link table between two kinds of rows."""
 
     source: str
-    left: dict[str, str]
+    left: Annotated[dict[str, str], Field(min_length=1)]
     right: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _leads_on(self) -> Through:
+        ids = self.right.get("ids")
+        if ids is not None and (not isinstance(ids, dict) or len(ids) != 1):
+            raise ValueError("needs one entity under `right.ids`: {customer: …}")
+        if ids is None and (not isinstance(self.right.get("to"), str) or len(self.right) < 2):
+            raise ValueError("needs a right side: {its column: other's, to: node}, or {ids: …}")
+        return self
 
 
 class Relation(Part):
@@ -80,7 +100,7 @@ class Relation(Part):
         if self.through is not None:
             if self.to or self.by or self.ids:
                 raise ValueError("takes `through` and `inverse` only, where it leads over a link table")
-        elif not self.to or (self.by is None) == (self.ids is None):
+        elif not self.to or (not self.by) == (not self.ids):
             raise ValueError("needs `to` and one of `by` (own column: other's column) and `ids`, or `through`")
         return self
 
@@ -157,7 +177,7 @@ class Identity(Part):
     always_link: LinkTable | list[list[str]] | None = None
     never_link: NotYet = None
     max_size: NotYet = None
-    max_changed: str = "20%"
+    max_changed: ShareField = "20%"
 
     @field_validator("identifiers")
     @classmethod
@@ -353,7 +373,7 @@ class FieldMap(Part):
     column: str | None = None
     constant: Any = None
     template: str | None = None
-    case: list[When] | None = None
+    case: Annotated[list[When], Field(min_length=1)] | None = None
     else_: Any = Field(default=None, alias="else")
     object_: dict[str, FieldSpec] | None = Field(default=None, alias="object")
     round_: Annotated[int, Field(ge=0, le=9)] | None = Field(default=None, alias="round")
@@ -400,17 +420,17 @@ class Diff(Part):
     """What counts as a change."""
 
     ignore: Names = []
-    tolerance: dict[str, float | int] = {}
+    tolerance: dict[str, Annotated[float, Field(ge=0)]] = {}
 
 
 class Guard(Part):
     """Brakes; shares as `20%`."""
 
-    max_removed: str | int | None = None
-    max_changed: str | int | None = None
-    max_rejected: str | int | None = None
-    max_invalid: str | int | None = None
-    shrunk: str | int | None = None
+    max_removed: ShareField | None = None
+    max_changed: ShareField | None = None
+    max_rejected: ShareField | None = None
+    max_invalid: ShareField | None = None
+    shrunk: ShareField | None = None
     floor: Annotated[int, Field(ge=0)] | None = None
     empty: Literal["stop", "allow"] | None = None
     first_run: Literal["send", "adopt", "stop"] | None = None

@@ -61,14 +61,38 @@ class Reading:
 
     def of_pydantic(self, error: ValidationError, root: Any, name: str) -> None:
         """Note what pydantic found in `root`, each at the place its `loc` leads to."""
+        told: set[tuple[int | str, ...]] = set()
         for detail in error.errors(include_url=False, include_input=True):
             if detail["type"] == NOTED:
                 continue
-            mark, path = locate(root, detail["loc"])
+            loc = _untagged(detail["loc"], root)
+            if loc is None or loc in told:
+                continue
+            if loc != detail["loc"]:
+                told.add(loc)
+            mark, path = locate(root, loc)
             where = f"{name}.{path}" if path else name
             message, hint = _say(dict(detail))
             length = len(str(detail["input"])) if isinstance(detail.get("input"), str | int | float) else 1
             self.problem("CDP105", f"`{where}` {message}", mark, hint, length=min(length, 60))
+
+
+_TAGS = ("str", "int", "bool")
+
+
+def _untagged(loc: tuple[int | str, ...], root: Any) -> tuple[int | str, ...] | None:
+    """A place without the names that pydantic gives to the branches of a union; None where the branch was not meant."""
+    kept: list[int | str] = []
+    for part in loc:
+        known = isinstance(root, Map) and part in root
+        if not known and isinstance(part, str) and (part in _TAGS or "[" in part):
+            wanted = Seq if part.startswith("list[") else Map if part.startswith(("dict[", "function-")) else None
+            if isinstance(root, Map | Seq) and (wanted is None or not isinstance(root, wanted)):
+                return None
+            continue
+        kept.append(part)
+        root = root[part] if known or (isinstance(root, Seq) and isinstance(part, int) and part < len(root)) else None
+    return tuple(kept)
 
 
 def locate(root: Any, loc: tuple[int | str, ...]) -> tuple[Mark | None, str]:

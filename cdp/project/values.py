@@ -40,10 +40,17 @@ class _Unknown(Exception):
 
 def render_values(data: Any, names: Mapping[str, Any], reading: Reading, mark: Mark | None = None) -> Any:
     """`data` with every text that holds `{{` rendered in place; mistakes are noted."""
-    environment = _Bounded(undefined=jinja2.StrictUndefined)
+    environment = _Bounded(undefined=jinja2.StrictUndefined, finalize=_scalar)
     environment.globals.clear()
     environment.globals.update(names)
     return _walk(data, environment, reading, mark)
+
+
+def _scalar(value: Any) -> Any:
+    """What may become part of a text."""
+    if isinstance(value, str | int | float | jinja2.Undefined):
+        return value
+    raise jinja2.TemplateRuntimeError(f"a {type(value).__name__} within a text" if value is not None else "a value that is nothing within a text")
 
 
 def project_names(variables: Mapping[str, Any], target: Mapping[str, Any] | None) -> dict[str, Any]:

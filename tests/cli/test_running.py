@@ -226,7 +226,7 @@ WEBHOOK = """        crm:
           headers: {{Authorization: "Bearer {{{{ env('CRM_TOKEN') }}}}"}}
           operations:
             upsert: {{method: POST, path: /upsert, batch: {{items: 5}}, body: {{rows: "{{{{ rows }}}}"}}}}
-            add: {{method: POST, path: /add, batch: {{items: 100}}, body: {{list: "{{{{ list }}}}", rows: "{{{{ rows }}}}"}}}}
+            add: {{method: POST, path: /add, batch: {{items: 100}}, body: {{rows: "{{{{ rows }}}}"}}}}
             remove: {{method: POST, path: /remove, batch: {{items: 100}}, body: {{rows: "{{{{ rows }}}}"}}}}
 """
 
