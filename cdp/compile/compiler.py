@@ -373,8 +373,9 @@ class Compiler:
         for level in sorted(levels):
             before = [*base, *done]
             leaves = self._leaves(level, [plan for plan in built if plan.level == level], before)
-            for entity in sorted({plan.entity for plan in built if plan.level == level}):
-                self._traits(entity, level, [plan for plan in built if plan.level == level and plan.entity == entity], [*before, *leaves])
+            named = [plan for plan in built if plan.level == level and (plan.entity, plan.trait.name) in self.lowering.named_traits]
+            for entity in sorted({plan.entity for plan in named}):
+                self._traits(entity, level, [plan for plan in named if plan.entity == entity], [*before, *leaves])
                 done.append(f"traits:{entity}:{level}")
             for entity in sorted({plan.entity for plan in audiences if plan.level == level}):
                 some = [plan for plan in audiences if plan.level == level and plan.entity == entity]
@@ -457,11 +458,15 @@ class Compiler:
         scope = self.lowering.scope(entity)
         needs = list(self._after.get(entity, []))
         for name, trait in node.traits.items():
-            value = self.lowering._trait_column(scope, name)
-            columns[name] = value.tree
             plan = self.lowering.traits.get((entity, name))
-            if plan is not None:
+            if plan is None:
+                continue
+            if (entity, name) in self.lowering.named_traits:
+                columns[name] = self.lowering.column(scope, ColumnRef("trait", name, None), None).tree
                 needs.append(f"traits:{entity}:{plan.level}")
+            else:
+                columns[name] = plan.tree
+                needs += [step.id for step in self.steps if step.id == f"leaves:{plan.level}"]
             if trait.pii or self._reads_personal(entity, trait.path):
                 personal.add(name)
         target, masked = self.table(entity), self.table(f"{entity}_masked")
@@ -555,5 +560,5 @@ def _output(name: str) -> str | exp.Identifier:
     return name if plain else exp.to_identifier(name, quoted=True)
 
 
-def _share(value: str) -> float:
-    return float(value.rstrip("% ")) / 100
+def _share(value: str | int) -> float:
+    return float(str(value).rstrip("% ")) / 100

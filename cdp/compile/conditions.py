@@ -106,7 +106,7 @@ class Lowerer:
                 kinds["as_of"] = "timestamp"
                 return self.tables.clock.literal()
             value = scope.value(str(use), condition.mark)
-            if value is None:
+            if value is None or value.unknown:
                 return exp.null()
             kinds[str(use)] = value.type or "text"
             return as_text(value) if value.loose else value.tree
@@ -184,6 +184,8 @@ class Lowerer:
 
     def _did(self, condition: Did, scope: Scope) -> exp.Expr:
         streams = list(condition.streams) or self.tables.streams(scope.node)
+        if not streams and any(kind == "source" for kind, _ in scope.lowering.schema.project.broken):
+            return exp.false()  # it may be the stream that could not be read
         if not streams:
             self.reading.problem(
                 "CDP117", f"no event stream knows of {scope.node.name}", condition.mark,
@@ -229,6 +231,8 @@ class Lowerer:
 
     def _stream(self, name: str, condition: Did, scope: Scope) -> tuple[Scan, Scope] | None:
         known = self.tables.streams(scope.node)
+        if name not in known and ("source", name) in scope.lowering.schema.project.broken:
+            return None
         if name not in known:
             self.reading.unknown(
                 "CDP112", f"`{name}` is no event stream of {scope.node.name}", name, known, "streams", condition.from_mark or condition.mark

@@ -14,11 +14,12 @@ from cdp.compile.lowering import Lowering
 from cdp.compile.mapping import Mapped, mapped
 from cdp.compile.rows import Rows, lower_snippet
 from cdp.compile.scan import aliased
-from cdp.compile.sources import SourceParts, relation_of, source_parts
+from cdp.compile.sources import SourceParts, relation_of, source_parts, table_named
 from cdp.compile.typed import Typed, as_text, read_as
 from cdp.compile.windows import Clock
 from cdp.errors import Mark
 from cdp.project import Project
+from cdp.project.grammar import check_pattern
 from cdp.project.model import Attribute, Entity
 from cdp.project.reading import Reading, value_mark
 from cdp.project.schema import Node, PathError, Schema
@@ -199,6 +200,9 @@ def _identifiers(lowered: Lowered, entity: Entity) -> Iterable[Identifier]:
                 reading.unknown(
                     "CDP105", f"there is no phone region `{options.region}`", options.region, REGIONS, "regions", options.at("region")
                 )
+            for pattern in options.block:
+                if len(pattern) > 2 and pattern.startswith("/") and pattern.endswith("/"):
+                    check_pattern(pattern[1:-1], options.at("block"), reading)
             if normal == "phone" and options.region is None:
                 reading.problem(
                     "CDP116", f"phones of `{name}` without a `region`", options.at(), "only numbers with +country are read",
@@ -238,7 +242,7 @@ def _links(lowered: Lowered, entity: Entity) -> tuple[Link, ...]:
     if source is not None:
         relation = relation_of(source, lowered.schema)
     else:
-        relation = exp.to_table(always.table, dialect=project.file.dialect)
+        relation = table_named(always.table, project.file.dialect, always.at("table"), reading)
     columns = [exp.alias_(exp.cast(exp.column(exp.to_identifier(name)), "TEXT"), name) for name in names]
     return (Link(exp.select(*columns).from_(aliased(relation, "l"))),)
 

@@ -59,6 +59,7 @@ class Lowering:
         self.audiences: dict[str, AudiencePlan] = {}
         self._scopes: dict[str, EntityScope] = {}
         self._open: list[str] = []
+        self.named_traits: set[tuple[str, str]] = set()  # traits that something else than their entity's table reads
         self.numbered: set[str] = set()  # entities whose rows are joined by a number of this build
         self.building: set[str] | None = None  # audiences that this plan builds; None: all of them
         self.read: set[str] = set()  # audiences that are read as they were built before
@@ -228,6 +229,7 @@ class Lowering:
 
     def _trait_column(self, scope: Scope, name: str) -> Typed:
         entity = scope.node.name
+        self.named_traits.add((entity, name))
         plan = self.trait(entity, name)
         if plan is None or plan.failed:
             return Typed(exp.null(), None)  # of any type, so that nobody complains of it

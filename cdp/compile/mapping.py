@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +17,7 @@ from cdp.compile.lowering import Lowering
 from cdp.compile.plan import SyncField, SyncMatch, SyncPlan
 from cdp.compile.render import call, text
 from cdp.compile.rows import slug
+from cdp.compile.scan import aliased
 from cdp.compile.scope import Scope
 from cdp.compile.typed import SQL_TYPES, Typed, as_text, both, either, literal, read_as
 from cdp.errors import Mark, suggestion
@@ -73,7 +75,7 @@ class _Mapping:
         for name, value in match:
             column = _column_name("m_", name, columns)
             columns[column] = as_text(value)
-            matches.append(SyncMatch(name, column))
+            matches.append(SyncMatch(name, column, self.sync.match[name].all_ is not None))
         for name, value, spec in fields:
             column = _column_name("f_", name, columns)
             kind = value.type if value.type is not None and not value.leaf else "text"
@@ -164,7 +166,7 @@ class _Mapping:
 
     def _unknown(self, kind: str, name: str, there: list[str], mark: Mark | None) -> None:
         if (kind, name) not in self.lowering.project.broken:
-            self.lowering.reading.unknown("CDP112", f"there is no {kind} `{name}`", name, there, f"{kind}s", mark)
+            self.lowering.reading.unknown("CDP112", f"there is no {kind} `{name}`", name, there, f"{kind}s".replace("ys", "ies"), mark)
 
     def _filtered(self, scope: Scope, key: exp.Expr, entity: str | None) -> tuple[Scope, exp.Expr, str | None]:
         if self.sync.from_.where is not None:
@@ -173,8 +175,27 @@ class _Mapping:
 
     # ------------------------------------------------------------------------------------------ values
     def _match(self, name: str, spec: FieldMap, scope: Scope) -> Typed:
+        if spec.all_ is not None:
+            return self._all(spec.all_, scope, spec.at("all"))
         value = self._value(spec, scope, name, value_mark(_inside(self.sync, "match"), name))
         return Typed(value.tree, value.type or "text", value.leaf)
+
+    def _all(self, kind: str, scope: Scope, mark: Mark | None) -> Typed:
+        """Every identifier of a type, as a JSON list in order; NULL where the entity has none."""
+        node = scope.node
+        known = list(node.entity.identity.by_name) if node.entity is not None and node.entity.identity is not None else []
+        if kind not in known:
+            what = f"identifiers of {node.name}" if known else f"{node.name} is not made of identifiers"
+            self.lowering.reading.unknown("CDP112", f"{node.name} has no identifier `{kind}`", kind, known, what, mark)
+            return Typed(exp.null(), "text")
+        key, value = f"{node.name}_id", exp.column("id_value", table="i")
+        joined = call("cdp_string_agg", call("cdp_json_quote", value.copy()), text(","), call("cdp_binary", value.copy()))
+        rows = exp.select(exp.column(key, table="i"), exp.alias_(call("cdp_concat", text("["), joined, text("]")), "v"))
+        ids = aliased(exp.to_table(f"{self.lowering.table_schema}.{node.name}_ids"), "i")
+        rows = rows.from_(ids).where(exp.column("id_type", table="i").eq(text(kind))).group_by(exp.column(key, table="i"))
+        alias = f"{scope.alias}_all_{kind}"
+        scope.join(alias, exp.Subquery(this=rows), exp.column(key, table=alias).eq(exp.column(key, table=scope.alias)))
+        return Typed(exp.column("v", table=alias), "list")
 
     def _field(self, name: str, spec: FieldMap, scope: Scope) -> Typed:
         return self._value(spec, scope, name, value_mark(_inside(self.sync, "fields"), name) or key_mark(_inside(self.sync, "fields"), name))
@@ -189,6 +210,9 @@ class _Mapping:
                 plain = read_as(value, "decimal", self.lowering.clock.zone.key)
                 value = Typed(exp.cast(exp.Round(this=plain, decimals=exp.Literal.number(spec.round_)), "DECIMAL(38, 9)"), "decimal")
             return value
+        if spec.all_ is not None:
+            self.problem("CDP118", f"`all` in the field `{name}`", spec.at("all") or mark, "it stands in `match:` only")
+            return Typed(exp.cast(exp.null(), "TEXT"), "text")
         if spec.template is not None:
             return self._template(spec.template, scope, spec.at("template") or mark)
         if spec.case is not None:
@@ -214,6 +238,8 @@ class _Mapping:
             value = scope.value(hole[1].strip(), mark)
             parts.append(as_text(value) if value is not None else exp.null())
             last = hole.end()
+        if "${" in _HOLE.sub("", template):
+            self.problem("CDP118", "a `${` that no `}` closes", mark, "write ${column}", length=len(template))
         if last < len(template):
             parts.append(text(template[last:]))
         if not parts:
@@ -305,7 +331,7 @@ class _Mapping:
         resolved = entity is not None and self.lowering.schema.nodes[entity].resolved
         guard = {name: value for name in type(sync.guard).model_fields if (value := getattr(sync.guard, name)) is not None}
         if isinstance(sync.guard.max_age, Duration):
-            guard["max_age"] = sync.guard.max_age.text
+            guard["max_age"] = self._microseconds(sync.guard.max_age)
         give_up = sync.retry.give_up_after
         return SyncPlan(
             name=sync.name,
@@ -317,14 +343,20 @@ class _Mapping:
             on_leave=sync.on_leave or ("remove" if sync.mode == "mirror" else None),
             object=sync.to.object,
             list=sync.to.list_,
-            since_us=sync.from_.since.microseconds if sync.from_.since else None,
+            since_us=self._microseconds(sync.from_.since) if sync.from_.since else None,
             changes=f"{schema}.{entity}_changes" if resolved else None,
             after=tuple(sync.after),
             prefer=prefer,
             guard=guard,
             freshness=(f"{schema}.fresh_{sync.name}",) if sync.guard.max_age is not None else (),
-            retry_give_up_us=give_up.microseconds if give_up is not None else 14 * 86_400_000_000,
+            retry_give_up_us=self._microseconds(give_up) if give_up is not None else 14 * 86_400_000_000,
         )
+
+
+    def _microseconds(self, length: Duration) -> int:
+        """A duration back from as_of; a month has the days that it has there."""
+        clock = self.lowering.clock
+        return (clock.as_of - clock.back(length)) // timedelta(microseconds=1)
 
 
 def _inside(sync: Sync, key: str) -> Any:

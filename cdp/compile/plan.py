@@ -79,10 +79,11 @@ class SyncField:
 
 @dataclass(frozen=True)
 class SyncMatch:
-    """An identifier of the destination: its `name`, our text `column` (`m_…`)."""
+    """An identifier of the destination: its `name`, our text `column` (`m_…`). `many`: the text is a JSON list."""
 
     name: str
     column: str
+    many: bool = False
 
 
 @dataclass(frozen=True)

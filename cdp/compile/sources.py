@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlglot import exp
+from sqlglot import exp, parse_one
 from sqlglot.errors import SqlglotError
 
 from cdp.compile.plan import Script
 from cdp.compile.render import Renderer, call, text
 from cdp.compile.rows import Rows
 from cdp.compile.typed import Typed, as_text, both, read_as
-from cdp.errors import CompileError
+from cdp.errors import CompileError, Mark
 from cdp.project.model import Source
-from cdp.project.reading import value_mark
+from cdp.project.reading import Reading, value_mark
 from cdp.project.schema import SEGMENT, Schema
 from cdp.project.snippet import SnippetErrors, query, safe_arithmetic
+
+
+_TABLE_PART = re.compile(r"[\w $@#-]{1,200}\Z")
 
 
 @dataclass(frozen=True)
@@ -185,14 +189,27 @@ def _composite(parts: list[exp.Expr]) -> exp.Expr:
 def relation_of(source: Source, schema: Schema) -> exp.Expr:
     """What a source is read from: a table, a file that DuckDB reads, or a query over other sources."""
     if source.table is not None:
-        try:
-            return exp.to_table(source.table, dialect=schema.project.file.dialect)
-        except SqlglotError:
-            schema.reading.problem("CDP112", f"`{source.table[:60]}` is no table name", source.at("table"), "schema.table")
-            return exp.to_table("nothing")
+        return table_named(source.table, schema.project.file.dialect, source.at("table"), schema.reading)
     if source.file is not None:
         return _file(source, schema)
     return _query(source, schema)
+
+
+def table_named(name: str, dialect: str, mark: Mark | None, reading: Reading) -> exp.Table:
+    """The table of that name, one to three plain or quoted words joined by dots; anything else is noted.
+
+    DuckDB reads `"x.csv"` as a file: files are named under `file:`, where they are looked at.
+    """
+    try:
+        found = parse_one(name, into=exp.Table, dialect=dialect)
+    except (SqlglotError, IndexError):
+        found = None
+    if isinstance(found, exp.Table) and not found.comments:
+        parts = [found.args[key] for key in ("this", "db", "catalog") if found.args.get(key) is not None]
+        if all(isinstance(part, exp.Identifier) and _TABLE_PART.match(part.name) for part in parts):
+            return found
+    reading.problem("CDP112", f"`{name[:60]}` is no table name", mark, "schema.table", length=min(len(name), 60) or 1)
+    return exp.to_table("nothing")
 
 
 def _file(source: Source, schema: Schema) -> exp.Expr:
@@ -202,7 +219,7 @@ def _file(source: Source, schema: Schema) -> exp.Expr:
     if kind not in readers:
         schema.reading.problem("CDP113", f"`{path[:80]}` is no kind of file that is read", source.at("file"), "csv, jsonl or parquet, also .gz")
         return exp.to_table("nothing")
-    if Path(path).is_absolute() or ".." in Path(path).parts:
+    if Path(path).is_absolute() or ".." in Path(path).parts or not path.isprintable():
         schema.reading.problem("CDP113", f"`{path[:80]}` lies outside the project", source.at("file"), "a path below the project's folder")
         return exp.to_table("nothing")
     return exp.Table(this=readers[kind](source, schema))
@@ -251,6 +268,8 @@ def _query(source: Source, schema: Schema) -> exp.Expr:
     path = source.query if isinstance(source.query, str) else (source.query or {}).get(dialect, "")
     full = schema.project.root / path
     try:
+        if not path.isprintable():
+            raise OSError("its name holds a control character")
         if not full.resolve().is_relative_to(schema.project.root):
             raise OSError("it lies outside the project")
         found = query(full.read_text(encoding="utf-8"), dialect)

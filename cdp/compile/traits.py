@@ -78,8 +78,8 @@ def _with_default(trait: Trait, value: Typed, tables: Members) -> Typed:
     return Typed(exp.Coalesce(this=value.tree, expressions=[read_as(told, value.type or "text", tables.clock.zone.key)]), value.type)
 
 
-def _formula(trait: Trait, scope: EntityScope, tables: Members) -> Typed:
-    formula = trait.formula
+def _formula(trait: Trait, scope: EntityScope, tables: Members) -> Typed | None:
+    formula, before, failed = trait.formula, len(tables.reading.errors), list[ColumnUse]()
     mark = trait.at("formula")
     if isinstance(formula, dict):
         mark = value_mark(trait.origin.get("formula"), tables.dialect) if trait.origin else None
@@ -91,12 +91,15 @@ def _formula(trait: Trait, scope: EntityScope, tables: Members) -> Typed:
             kinds["as_of"] = "timestamp"
             return tables.clock.literal()
         value = scope.value(str(use), mark)
-        if value is None:
+        if value is None or value.unknown:
+            failed.append(use)
             return exp.null()
         kinds[str(use)] = value.type or "text"
         return as_text(value) if value.loose else value.tree
 
     found = lower_snippet(formula or "", tables.dialect, mark, tables.reading, column, kinds, boolean=False)
+    if failed or len(tables.reading.errors) > before or "{{" in (formula or ""):
+        return None
     if found.type is None:
         if trait.type is None:
             tables.reading.problem("CDP116", "the type of this formula cannot be told", mark, "say it: `type: decimal`", severity="warning")

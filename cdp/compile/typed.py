@@ -31,6 +31,11 @@ class Typed:
     zone: str | None = None
 
     @property
+    def unknown(self) -> bool:
+        """It stands for something that is broken itself."""
+        return self.type is None and isinstance(self.tree, exp.Null)
+
+    @property
     def loose(self) -> bool:
         """Its type is decided by its use."""
         return self.type is None or self.leaf

@@ -56,9 +56,9 @@ class Clock:
             if len(text) == 10:
                 return self.utc(datetime.combine(date.fromisoformat(text), time()))
             found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+            return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else self.utc(found)
         except (ValueError, OverflowError):
             return None
-        return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else self.utc(found)
 
     def bounds(self, window: Window) -> tuple[datetime | None, datetime | None] | None:
         """[from, to) of a window; None where a time in it is no time."""

@@ -66,20 +66,27 @@ class Shape:
         if self._one_id and len(match) != 1:
             return f"exactly one match id is taken, the row has {len(match)}"
         for name, value in match.items():
-            if value is None or value == "":
-                return f"match id `{name}` is empty"
-            if not isinstance(value, str | int) or isinstance(value, bool):
-                return f"match id `{name}` is neither text nor a whole number"
-            if self._identifiers is not None:
-                known = self._identifiers.get(name)
-                if known is None:
-                    return f"`{name}` is no identifier here; it takes {', '.join(self._identifiers)}"
-                if known.bytes is not None and _bytes(str(value)) > known.bytes:
-                    return f"match id `{name}` is longer than {known.bytes} bytes"
-            unfit = _unfit(value, self._limits.nul == "refuse")
+            if isinstance(value, list) and value and self._identifiers is None:  # `{all: …}`: every identifier of a type
+                unfit = next((found for one in value if (found := self._unfit_id(name, one))), None)
+            else:
+                unfit = self._unfit_id(name, value)
             if unfit:
-                return f"match id `{name}` {unfit}"
+                return unfit
         return None
+
+    def _unfit_id(self, name: str, value: Any) -> str | None:
+        if value is None or value == "":
+            return f"match id `{name}` is empty"
+        if not isinstance(value, str | int) or isinstance(value, bool):
+            return f"match id `{name}` is neither text nor a whole number"
+        if self._identifiers is not None:
+            known = self._identifiers.get(name)
+            if known is None:
+                return f"`{name}` is no identifier here; it takes {', '.join(self._identifiers)}"
+            if known.bytes is not None and _bytes(str(value)) > known.bytes:
+                return f"match id `{name}` is longer than {known.bytes} bytes"
+        unfit = _unfit(value, self._limits.nul == "refuse")
+        return f"match id `{name}` {unfit}" if unfit else None
 
     def _unfit_fields(self, change: Change) -> str | None:
         fields = change.fields

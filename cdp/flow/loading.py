@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,18 @@ def check_syncs(project: Project, target: Target, reading: Reading) -> None:
             elif problem not in reading.problems:
                 reading.problems.append(problem)
     _owners(project, reading)
+    _waiting(project, reading)
+
+
+def _waiting(project: Project, reading: Reading) -> None:
+    """Syncs must not wait for each other."""
+    graph = {name: [other for other in sync.after if other in project.syncs] for name, sync in project.syncs.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        first = project.syncs[error.args[1][0]]
+        said = f"syncs wait for each other: {' ► '.join(error.args[1])}"
+        reading.problem("CDP114", said, first.at("after"), "`after` must not go round")
 
 
 def _operations(sync: Sync) -> frozenset[Operation]:

@@ -51,9 +51,9 @@ def _one_or_many(value: Any) -> Any:
 
 
 ConditionField = Annotated[
-    Condition, PlainValidator(_parsed(grammar.condition, All(()))), WithJsonSchema({"$ref": "#/$defs/condition"})
+    Condition, PlainValidator(_parsed(grammar.condition, All(()))), WithJsonSchema({"x-cdp": "condition"})
 ]
-WindowField = Annotated[Window, PlainValidator(_parsed(grammar.window)), WithJsonSchema({"$ref": "#/$defs/window"})]
+WindowField = Annotated[Window, PlainValidator(_parsed(grammar.window)), WithJsonSchema({"x-cdp": "window"})]
 DurationField = Annotated[
     Duration, PlainValidator(_parsed(_duration)), WithJsonSchema({"type": "string", "examples": ["30m", "24h", "7d"]})
 ]
@@ -72,4 +72,4 @@ def _share(value: Any) -> str | int:
 ShareField = Annotated[
     str | int, PlainValidator(_share), WithJsonSchema({"type": ["string", "integer"], "examples": ["20%", 1000]})
 ]
-Names = Annotated[list[str], BeforeValidator(_one_or_many)]
+Names = Annotated[list[str], BeforeValidator(_one_or_many, json_schema_input_type=str | list[str])]

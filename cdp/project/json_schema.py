@@ -10,7 +10,7 @@ from cdp.project.model import Files
 
 def schema_json() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of any project file but `cdp_project.yml`."""
-    schema = Files.model_json_schema(by_alias=True)
+    schema: dict[str, Any] = _linked(Files.model_json_schema(by_alias=True))
     definitions = schema.setdefault("$defs", {})
     definitions["condition"] = _condition()
     definitions["test"] = _test()
@@ -28,6 +28,17 @@ def schema_json() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "cdp project file"
     return schema
+
+
+def _linked(schema: Any) -> Any:
+    """The places of conditions and windows (`fields` marks them) as references to their definitions."""
+    if isinstance(schema, list):
+        return [_linked(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "x-cdp" in schema:
+        return {"$ref": f"#/$defs/{schema['x-cdp']}"}
+    return {key: _linked(item) for key, item in schema.items()}
 
 
 def _condition() -> dict[str, Any]:

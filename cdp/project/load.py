@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import ValidationError
 
 from cdp.errors import Mark, ProjectError
-from cdp.project.model import LATER_MODES, MODES, Audience, Entity, Files, Lock, Policy, ProjectFile, Source, Sync, Trait
+from cdp.project.model import LATER_MODES, LATER_SPECS, MODES, Audience, Entity, Files, Lock, Policy, ProjectFile, Source, Sync, Trait
 from cdp.project.part import Later, Resource
 from cdp.project.reader import Map, read
 from cdp.project.reading import Reading, key_mark, value_mark
@@ -242,6 +242,10 @@ class _Loader:
         if resource is None or (isinstance(resource, Sync) and not self._mode(resource)):
             self.broken.add((singular, name))
             return
+        if isinstance(resource, Source) and resource.spec not in (None, "segment"):
+            self._spec(resource.spec, resource.at("spec"))
+            self.broken.add((singular, name))
+            return
         if isinstance(resource, Source) and not self._zone(resource):
             resource = resource.model_copy(update={"timezone": "UTC"})
         self._put(getattr(self, kind), name, resource, singular, data)
@@ -269,6 +273,12 @@ class _Loader:
             named._origin = part._origin
             return named
         return part
+
+    def _spec(self, spec: str, mark: Mark | None) -> None:
+        if spec in LATER_SPECS:
+            self.reading.later(f"the spec `{spec}`", mark, length=len(spec))
+        else:
+            self.reading.unknown("CDP105", f"there is no spec `{spec}`", spec, ("segment", *LATER_SPECS), "specs", mark)
 
     def _zone(self, source: Source) -> bool:
         if is_zone(source.timezone):

@@ -108,11 +108,14 @@ class Relation(Part):
 RelationOrAlias = Annotated[Relation | list[str], Field(union_mode="left_to_right")]
 
 
+LATER_SPECS = ("segment_warehouse", "rudderstack_warehouse", "snowplow")
+
+
 def _key(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Key = Annotated[list[str], BeforeValidator(_key)]
+Key = Annotated[list[str], BeforeValidator(_key, json_schema_input_type=str | list[str])]
 
 
 class Source(Resource):
@@ -129,7 +132,7 @@ class Source(Resource):
     timezone: str = "UTC"
     read: Read = Read()
     where: str | dict[str, str] | None = None
-    columns: dict[str, Annotated[Column, BeforeValidator(_column)]] = {}
+    columns: dict[str, Annotated[Column, BeforeValidator(_column, json_schema_input_type=ColumnType | Column)]] = {}
     only: bool = False
     ids: Ids = {}
     relations: dict[str, RelationOrAlias] = {}
@@ -142,8 +145,7 @@ class Source(Resource):
     @model_validator(mode="after")
     def _one_origin(self) -> Source:
         given = [name for name in ("table", "query", "file") if getattr(self, name) is not None]
-        later = self.origin is None and self.spec not in (None, "segment")
-        if len(given) != 1 and not later and self.spec in (None, "segment"):
+        if len(given) != 1 and self.spec in (None, "segment"):
             raise ValueError(
                 "needs one of `table`, `query` and `file`" if not given else f"has both `{given[0]}` and `{given[1]}`"
             )
@@ -177,7 +179,7 @@ class Identity(Part):
     always_link: LinkTable | list[list[str]] | None = None
     never_link: NotYet = None
     max_size: NotYet = None
-    max_changed: ShareField = "20%"
+    max_changed: ShareField = "20%"  # of the ids: a share only
 
     @field_validator("identifiers")
     @classmethod
@@ -186,6 +188,13 @@ class Identity(Part):
             raise ValueError("needs at least one identifier")
         if any(len(item) != 1 for item in value):
             raise ValueError("is a list with one `name: {options}` each, strongest first")
+        return value
+
+    @field_validator("max_changed")
+    @classmethod
+    def _is_share(cls, value: str | int) -> str | int:
+        if not isinstance(value, str):
+            raise ValueError("must be a share, such as 20%")
         return value
 
     @property
@@ -308,7 +317,7 @@ def _of(value: Any) -> Any:
 class Audience(Resource):
     """Members of an entity that satisfy a condition."""
 
-    of: Annotated[Of, BeforeValidator(_of)]
+    of: Annotated[Of, BeforeValidator(_of, json_schema_input_type=str | Of)]
     where: ConditionField | None = None
     limit: Limit | None = None
     priority: NotYet = None
@@ -385,7 +394,7 @@ class FieldMap(Part):
     fields: NotYet = None
     order: NotYet = None
     limit: NotYet = None
-    all_: NotYet = Field(default=None, alias="all")
+    all_: str | None = Field(default=None, alias="all")  # in `match` only: every identifier of a type
 
     @model_validator(mode="after")
     def _one_kind(self) -> FieldMap:
@@ -397,6 +406,7 @@ class FieldMap(Part):
                 ("template", self.template is not None),
                 ("case", self.case is not None),
                 ("object", self.object_ is not None),
+                ("all", self.all_ is not None),
             )
             if here
         ]
@@ -412,7 +422,7 @@ def _field(value: Any) -> Any:
     return {"column": value} if isinstance(value, str) else value
 
 
-FieldSpec = Annotated[FieldMap, BeforeValidator(_field)]
+FieldSpec = Annotated[FieldMap, BeforeValidator(_field, json_schema_input_type=str | FieldMap)]
 FieldMap.model_rebuild()
 
 

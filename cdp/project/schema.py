@@ -7,125 +7,16 @@ table or an alias becomes several such hops.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from cdp.errors import Mark, did_you_mean, suggestion
 from cdp.project.load import LOCK_FILE, Project
 from cdp.project.model import Entity, Ids, Relation, Source
+from cdp.project.nodes import SEGMENT, ColumnRef, Hop, JoinKey, Node, PathError, Place, snake
 from cdp.project.part import Part
 from cdp.project.reading import Reading, key_mark
 
-SEGMENT = {
-    "message_id": "text", "type": "text", "event": "text", "timestamp": "timestamp", "received_at": "timestamp",
-    "user_id": "text", "anonymous_id": "text", "properties": "json", "traits": "json", "context": "json",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class JoinKey:
-    """A column that rows are joined by: the id of an entity, the id that a role leads to, or a user's column."""
-
-    kind: Literal["id", "text", "role", "column"]  # text: the id as a user's column names it
-    name: str
-
-
-@dataclass(frozen=True)
-class Hop:
-    """One step from the rows of `origin` to the rows of `to`: pairs of (own key, their key)."""
-
-    name: str
-    origin: str
-    to: str
-    many: bool
-    keys: tuple[tuple[JoinKey, JoinKey], ...]
-
-
-@dataclass(frozen=True)
-class ColumnRef:
-    """A value of one row. `property`: a bare name of a Segment row; `keys`: what follows into JSON."""
-
-    kind: Literal["id", "attribute", "trait", "column", "property"]
-    name: str
-    type: str | None
-    keys: tuple[str, ...] = ()
-    pii: bool = False
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a path ends: the hops to a node, and the column there (None: its rows)."""
-
-    hops: tuple[Hop, ...]
-    node: str
-    column: ColumnRef | None
-
-
-class PathError(Exception):
-    """A path that leads nowhere; `noted`: it would, were something else not broken, which has been told already."""
-
-    def __init__(self, message: str, hint: str | None = None, code: str = "CDP112", *, noted: bool = False) -> None:
-        super().__init__(message)
-        self.message, self.hint, self.code, self.noted = message, hint, code, noted
-
-
-@dataclass
-class Node:
-    """An entity or a source that stands for itself (a source that a keyed entity takes over is that entity)."""
-
-    name: str
-    entity: Entity | None
-    source: Source | None
-    columns: dict[str, str | None] = field(default_factory=dict)
-    complete: bool = False  # `columns` is all there is
-    attributes: dict[str, str | None] = field(default_factory=dict)
-    traits: dict[str, Any] = field(default_factory=dict)
-    hops: dict[str, tuple[Hop, ...]] = field(default_factory=dict)
-    ambiguous: set[str] = field(default_factory=set)
-    aliases: dict[str, list[str]] = field(default_factory=dict)
-    roles: dict[str, tuple[str, Any]] = field(default_factory=dict)  # role -> (entity, its ids)
-    ids: Ids = field(default_factory=dict)
-
-    @property
-    def resolved(self) -> bool:
-        """Made by an identity graph."""
-        return self.entity is not None and self.entity.identity is not None
-
-    @property
-    def segment(self) -> bool:
-        """Its rows have Segment's shape."""
-        return self.source is not None and self.source.spec == "segment"
-
-    @property
-    def time(self) -> str | None:
-        """The column that says when a row became true."""
-        if self.source is None:
-            return None
-        return self.source.time or ("timestamp" if self.segment else None)
-
-    @property
-    def event(self) -> str | None:
-        """The column that names a row's event."""
-        if self.source is None:
-            return None
-        return self.source.event or ("event" if self.segment else None)
-
-    @property
-    def stream(self) -> bool:
-        """Its rows are events."""
-        return self.event is not None
-
-    def names(self) -> list[str]:
-        """Everything that may be named here, for suggestions."""
-        own = [*self.attributes, *self.traits, *self.columns, *self.hops, *self.aliases]
-        return list(dict.fromkeys([f"{self.entity.name}_id", *own] if self.entity else own))
-
-    def spelling(self, name: str) -> str | None:
-        """The catalogue's spelling of a column, whatever case it was named in."""
-        if name in self.columns:
-            return name
-        same = [column for column in self.columns if column.lower() == name.lower()]
-        return same[0] if len(same) == 1 else None
+__all__ = ["SEGMENT", "ColumnRef", "Hop", "JoinKey", "Node", "PathError", "Place", "Schema", "snake"]
 
 
 class Schema:
@@ -136,7 +27,7 @@ class Schema:
         self.reading = reading
         self.nodes: dict[str, Node] = {}
         self.taken: dict[str, str] = {}  # source -> keyed entity
-        self.lost: set[tuple[str, str]] = set()  # aliases that lead nowhere
+        self.lost: set[tuple[str, str]] = set()  # relations and aliases that lead nowhere, by node
         self._make_nodes()
         for node in self.nodes.values():
             self._relate(node)
@@ -232,7 +123,9 @@ class Schema:
                 entity_name, node.ids[near] = near, ids
             if node.entity is not None and node.entity.name == entity_name:
                 continue
-            self._check_ids(node, entity_name, node.ids[entity_name], holder)
+            if not self._fits(node, entity_name, node.ids[entity_name], holder):
+                node.ids.pop(entity_name)
+                continue
             key = (JoinKey("id", entity_name), JoinKey("id", entity_name))
             self._add(node, entity_name, (Hop(entity_name, node.name, entity_name, False, (key,)),), declared=False)
             self._add(
@@ -264,7 +157,8 @@ class Schema:
     def _no_entity(self, what: str, name: str, mark: Mark | None) -> None:
         self.reading.unknown("CDP112", f"{what} of `{name}`, which is no entity", name, self.project.entities, "entities", mark)
 
-    def _check_ids(self, node: Node, entity_name: str, ids: Any, mark: Mark | None) -> None:
+    def _fits(self, node: Node, entity_name: str, ids: Any, mark: Mark | None) -> bool:
+        """Whether ids are of the kind that the entity has; mistakes are noted, and single unknown identifiers left out."""
         target = self.nodes[entity_name].entity
         assert target is not None
         if target.identity is not None:
@@ -273,8 +167,7 @@ class Schema:
                     "CDP113", f"ids of `{entity_name}` must name identifiers", mark,
                     f"such as {{{next(iter(target.identity.by_name))}: column}}",
                 )  # fmt: skip
-                node.ids.pop(entity_name, None)
-                return
+                return False
             for kind in list(ids):
                 if kind not in target.identity.by_name:
                     self.reading.unknown(
@@ -287,7 +180,8 @@ class Schema:
                 "CDP113", f"`{entity_name}` is keyed by {', '.join(target.key or [])}", mark,
                 f"write {entity_name}: column (a list for a composite key)",
             )  # fmt: skip
-            node.ids.pop(entity_name, None)
+            return False
+        return True
 
     def _declared(self, node: Node, name: str, relation: Relation, mark: Mark | None) -> None:
         if relation.through is not None:
@@ -295,11 +189,21 @@ class Schema:
             return
         other = self._node_named(relation.to or "", mark)
         if other is None:
+            self.lost.add((node.name, name))
             return
         if relation.by is not None:
             keys = tuple((self._key(node, own, mark), self._key(other, theirs, mark)) for own, theirs in relation.by.items())
         else:
-            node.roles[name] = (other.name, self._role_ids(other, relation.ids, mark))
+            if node.source is None:
+                hint = f"relate entities by `ids:` of {node.name}, or by `by:`"
+                self.reading.problem("CDP113", f"`{name}` with `ids`, and {node.name} has no rows of its own", mark, hint, length=len(name))
+                self.lost.add((node.name, name))
+                return
+            ids = self._role_ids(other, relation.ids, mark)
+            if other.entity is None or not self._fits(node, other.name, ids, mark):
+                self.lost.add((node.name, name))
+                return
+            node.roles[name] = (other.name, ids)
             keys = ((JoinKey("role", name), JoinKey("id", other.name)),)
         self._add(node, name, (Hop(name, node.name, other.name, False, keys),), declared=True)
         if relation.inverse:
@@ -357,6 +261,8 @@ class Schema:
             if spelled is None and node.complete:
                 self.reading.unknown("CDP112", f"{node.name} has no column `{name}`", name, node.columns, f"columns of {node.name}", mark)
             return JoinKey("column", spelled or name)
+        if node.resolved and name not in node.attributes:
+            self.reading.unknown("CDP112", f"{node.name} has no attribute `{name}`", name, node.attributes, f"attributes of {node.name}", mark)
         return JoinKey("column", name)
 
     def _add(self, node: Node, name: str, hops: tuple[Hop, ...], *, declared: bool) -> None:
@@ -388,6 +294,8 @@ class Schema:
         for node in self.nodes.values():
             for name in list(node.aliases):
                 try:
+                    if not node.aliases[name]:
+                        raise PathError(f"the alias `{name}` of {node.name} names no path", "name: [relation, relation]", "CDP113")
                     self.resolve(node.name, name)
                 except PathError as error:
                     holder = node.source if node.source is not None and name in node.source.relations else node.entity
@@ -409,7 +317,7 @@ class Schema:
             if name in node.hops:
                 found = node.hops[name]
             elif (node.name, name) in self.lost:
-                raise PathError(f"the alias `{name}` of {node.name} leads nowhere", noted=True)
+                raise PathError(f"`{name}` of {node.name} leads nowhere", noted=True)
             elif name in node.aliases:
                 names[:1] = node.aliases[name]
                 depth += 1
@@ -488,11 +396,6 @@ def _id_mark(node: Node, entity: str, kind: str) -> Mark | None:
         if part is not None and entity in part.ids:
             return key_mark((part.origin or {}).get("ids", {}).get(entity), kind)
     return None
-
-
-def snake(name: str) -> str:
-    """camelCase as snake_case."""
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_") if not name.isupper() else name.lower()
 
 
 def _listed(ids: Mapping[str, Any] | Any) -> Any:

@@ -113,15 +113,20 @@ def match_ids(match: Sequence[SyncMatch], table: str = "r") -> exp.Expr:
         return exp.cast(exp.null(), native("text"))
     parts: list[exp.Expr] = []
     for one in match:
-        value = _present(column(one.column, table))
-        pair = exp.DPipe(this=text(f",{json.dumps(one.name)}:"), expression=call("cdp_json_quote", value))
+        pair = exp.DPipe(this=text(f",{json.dumps(one.name)}:"), expression=_match_value(one, table))
         parts.append(pair if len(match) == 1 else exp.Coalesce(this=exp.Paren(this=pair), expressions=[text("")]))
     if len(match) == 1:
         opening = text("{" + f"{json.dumps(match[0].name)}:")
-        return joined([opening, call("cdp_json_quote", _present(column(match[0].column, table))), text("}")])
+        return joined([opening, _match_value(match[0], table), text("}")])
     inner = exp.Substring(this=exp.Paren(this=joined(parts)), start=exp.Literal.number(2))
     whole = joined([text("{"), inner, text("}")])
     return exp.Case().when(has_match(match, table), whole)
+
+
+def _match_value(match: SyncMatch, table: str) -> exp.Expr:
+    """One match id as JSON: a text, or a list that is JSON already."""
+    value = _present(column(match.column, table))
+    return value if match.many else call("cdp_json_quote", value)
 
 
 def match_differs(match: Sequence[SyncMatch]) -> exp.Expr:
