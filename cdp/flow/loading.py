@@ -50,16 +50,23 @@ def open_profile(settings: Settings, secrets: Secrets) -> tuple[Profile, Target,
     The project is read with the target's variables, which the command line's win over.
     """
     root = settings.project_dir.resolve()
-    head = read_head(root)
     try:
+        head = read_head(root)
         profile = load_profile(root, head.profile or head.name, profiles_dir=settings.profiles_dir)
         target = profile.target(settings.target, secrets)
     except ProjectError as error:
-        project = load(root, variables=settings.vars, target={"name": settings.target or "default"})
-        others = [problem for problem in project.reading.errors if problem.code != "CDP110"]
-        raise ProjectError([*others, *error.problems]) from None
+        others = _others(root, settings)
+        raise ProjectError([*others, *(problem for problem in error.problems if problem not in others)]) from None
     project = load(root, variables={**target.vars, **settings.vars}, target={"name": target.name, "type": target.type})
     return profile, target, project
+
+
+def _others(root: Path, settings: Settings) -> list[Problem]:
+    """What is wrong beside the profile or `cdp_project.yml`: the variables of a target are not known here."""
+    project = load(root, variables=settings.vars, target={"name": settings.target or "default"})
+    lower_project(project, project.reading, settings.as_of or datetime.now(UTC), "cdp", check=True)
+    unsure = {problem.mark for problem in project.reading.problems if problem.code == "CDP110"}
+    return [problem for problem in project.reading.errors if problem.mark is None or problem.mark not in unsure]
 
 
 def load_all(settings: Settings, *, check: bool = False, wanted: Wanted | None = None, secrets: Secrets | None = None) -> Loaded:

@@ -76,7 +76,8 @@ def sync(
     stop: Stop | None = None,
 ) -> RunResult:
     """Send what changed since the last time. Raises ProjectError, WarehouseError; what becomes of a sync is in the result."""
-    names = None if settings.select or settings.exclude else Wanted(frozenset(), frozenset(), None)
+    named = "+" not in " ".join((*settings.select, *settings.exclude))  # without neighbours the syncs alone will do
+    names = Wanted(frozenset(), frozenset(), None) if named else None
     loaded = load_all(settings, wanted=names)
     warehouse = connect(loaded.target, loaded.root)
     asked = {"dry_run": dry_run, "only": only, "limit": limit, "resync": resync, "adopt": adopt, "force": frozenset(force)}

@@ -75,8 +75,6 @@ def load(root: Path, *, variables: Mapping[str, Any] | None = None, target: Mapp
     root = root.resolve()
     reading = Reading()
     head = _head(root, reading)
-    if head is None:
-        raise ProjectError(reading.problems)
     given = {**head.vars, **(variables or {})}
     names = project_names(given, target)
     loader = _Loader(reading)
@@ -98,23 +96,21 @@ def read_head(root: Path) -> ProjectFile:
     """`cdp_project.yml` alone; raises ProjectError with its mistakes."""
     reading = Reading()
     head = _head(root.resolve(), reading)
-    if head is None:
+    if reading.errors:
         raise ProjectError(reading.problems)
     return head
 
 
-def _head(root: Path, reading: Reading) -> ProjectFile | None:
+def _head(root: Path, reading: Reading) -> ProjectFile:
+    """The file as far as it can be read, so that the others are looked at; raises ProjectError where there is none."""
     path = root / ROOT_FILE
     if not path.is_file():
-        reading.problem(
-            "CDP100", f"there is no {ROOT_FILE} in {root}", None, "go to the project's folder, or make one: cdp init"
-        )
-        return None
+        raise ProjectError.of("CDP100", f"there is no {ROOT_FILE} in {root}", hint="go to the project's folder, or make one: cdp init")
     document = read(path, root=root)
     reading.lines[document.file] = document.lines
     reading.problems += document.problems
     if document.problems:
-        return None
+        return ProjectFile(version=1, name="project")
     data = document.data
     for key in Files.model_fields:
         if key in data:
@@ -122,15 +118,19 @@ def _head(root: Path, reading: Reading) -> ProjectFile | None:
                 "CDP104", f"`{key}` in {ROOT_FILE}", key_mark(data, key), "resources stand in any other *.yml", length=len(key)
             )
             data.pop(key)
-    before = len(reading.errors)
     try:
         head = ProjectFile.model_validate(data, context=reading)
     except ValidationError as error:
         reading.of_pydantic(error, data, "project")
-        return None
+        ignore, given = data.get("ignore"), data.get("vars")
+        return ProjectFile(
+            version=1, name="project", vars=dict(given) if isinstance(given, Map) else {},
+            ignore=[part for part in ignore if isinstance(part, str)] if isinstance(ignore, list) else [],
+        )  # fmt: skip
     if not is_zone(head.timezone):
         _no_zone(head.timezone, head.at("timezone"), reading)
-    return None if len(reading.errors) > before else head
+        return head.model_copy(update={"timezone": "UTC"})
+    return head
 
 
 def is_zone(name: str) -> bool:

@@ -42,7 +42,7 @@ Text = Annotated[str, WrapValidator(_text_or_number)]
 class Part(BaseModel):
     """A map of the project language. Unknown keys are noted with a suggestion; keys for later are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True, defer_build=True)
 
     _origin: Map | None = PrivateAttr(default=None)
 

@@ -14,6 +14,7 @@ from cdp.project.load import LOCK_FILE, Project
 from cdp.project.model import Entity, Ids, Relation, Source
 from cdp.project.nodes import SEGMENT, ColumnRef, Hop, JoinKey, Node, PathError, Place, snake
 from cdp.project.part import Part
+from cdp.project.reader import Map
 from cdp.project.reading import Reading, key_mark
 
 __all__ = ["SEGMENT", "ColumnRef", "Hop", "JoinKey", "Node", "PathError", "Place", "Schema", "snake"]
@@ -394,7 +395,8 @@ def _id_mark(node: Node, entity: str, kind: str) -> Mark | None:
     """Where an identifier stands in the ids of a source or an entity."""
     for part in (node.source, node.entity):
         if part is not None and entity in part.ids:
-            return key_mark((part.origin or {}).get("ids", {}).get(entity), kind)
+            given = part.origin.get("ids") if part.origin is not None else None
+            return key_mark(given[entity], kind) if isinstance(given, Map) else None
     return None
 
 

@@ -50,7 +50,8 @@ def _scalar(value: Any) -> Any:
     """What may become part of a text."""
     if isinstance(value, str | int | float | jinja2.Undefined):
         return value
-    raise jinja2.TemplateRuntimeError(f"a {type(value).__name__} within a text" if value is not None else "a value that is nothing within a text")
+    what = "nothing" if value is None else f"a {type(value).__name__}"
+    raise jinja2.TemplateRuntimeError(f"{what} within a text")
 
 
 def project_names(variables: Mapping[str, Any], target: Mapping[str, Any] | None) -> dict[str, Any]:

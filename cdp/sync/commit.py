@@ -45,11 +45,17 @@ def recover(state: State, plan: SyncPlan, route: Route, names: Names, held: Leas
         past = Folder.of(state, plan, route, names, run_id=str(run), account=account, fields=fields, bulk=False)
         past.load(target)
         past.fold(held)
+    sweep(spools, str(run), plan.name)
+    point("recovered")
+
+
+def sweep(spools: Path, run_id: str, sync: str) -> None:
+    """Delete what a run kept on this disk for a sync, once nobody needs it any more."""
+    folder = spools / run_id
     for suffix in (".journal", ".fold", ".jsonl", ".invalid"):
-        (folder / f"{plan.name}{suffix}").unlink(missing_ok=True)
+        (folder / f"{sync}{suffix}").unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
-    point("recovered")
 
 
 def _common(state: State, plan: SyncPlan, names: Names) -> list[Known]:

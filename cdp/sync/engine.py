@@ -19,7 +19,7 @@ import orjson
 from cdp.compile.plan import SyncPlan
 from cdp.destination.base import Delivery, Destination
 from cdp.errors import Problem, WarehouseError
-from cdp.sync.commit import commit, recover, settle_adopted, spooled
+from cdp.sync.commit import commit, recover, settle_adopted, spooled, sweep
 from cdp.sync.diff import Diff, Diffed, Horizon
 from cdp.sync.fault import point
 from cdp.sync.fold import Folder
@@ -123,6 +123,8 @@ class _Run:
         history = self.runs.history()
         version = max(history.version + 1, time.time_ns() // 1_000_000)
         if not self.options.dry_run:
+            for dead in self.runs.dead():
+                sweep(self.spools, dead, self.plan.name)
             reason = "resync" if self.options.resync else None if history.runs else "first_run"
             forced = ",".join(sorted(self.options.force)) or None
             self.runs.start(mode=self.plan.mode, version=version, forced=forced, reason=reason)

@@ -44,6 +44,10 @@ class Runs:
             None if queried is None else int(queried),
         )
 
+    def dead(self) -> list[str]:
+        """Runs that never came to their end; known only until `start`."""
+        return [str(row[0]) for row in self._state.rows("dead_runs", **self._runs)]
+
     def start(self, *, mode: str, version: int, forced: str | None, reason: str | None) -> None:
         """This run has begun; earlier ones that never ended are marked."""
         self._state.execute("died_runs", **self._this)

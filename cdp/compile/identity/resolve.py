@@ -20,7 +20,7 @@ from cdp.errors import CompileError, GuardError
 _SCRATCH = (
     "tuples", "link_values", "identifiers", "records", "links", "nodes", "labels", "bad", "cuts", "cut_pairs",
     "members", "members0", "members1", "level0", "level1", "ties", "pairs", "over", "final", "final_counted",
-    "rows", "evidence", "claims", "profiles", "ids_new", "changes_new",
+    "rows", "redrawn", "moved", "evidence", "claims", "profiles", "ids_new", "changes_new",
 )  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def _final(make: _Maker, cuts: Cuts | None) -> Generator[Statement, int, str]:
 def _published(make: _Maker, cuts: Cuts | None) -> Script:
     spec = make.spec
     cut = make.t("cuts") if cuts else None
-    names: dict[str, Any] = {name: make.t(name) for name in ("records", "identifiers", "nodes", "members")}
+    names: dict[str, Any] = {name: make.t(name) for name in ("records", "identifiers", "nodes", "redrawn", "moved")}
     sources = [{"number": number, "name": text(records.source)} for number, records in enumerate(spec.records)]
     links = make.t("links") if spec.always else None
     joining = [slot for slot in slots(spec) if slot.joins]
@@ -132,6 +132,9 @@ def _published(make: _Maker, cuts: Cuts | None) -> Script:
         "types": make.types,
     }
     edges, dropped = (f"{spec.schema}.{spec.entity}_{name}__new" for name in ("edges", "dropped"))
+    if cut:
+        yield make.table("redrawn", "stars drawn again", "redrawn", members=make.t("members"), cuts=cut)
+        yield make.table("moved", "what limits touched", "moved", final=make.t("final"), cuts=cut)
     yield make.table("evidence", "evidence", "evidence", **values, **names)  # text apart: half the memory
     values = {"evidence": make.t("evidence"), "sources": sources, "types": make.types, "nodes": make.t("nodes")}
     yield make.renderer.statement("identity/edges", "edges told", "table", edges, **values)
