@@ -71,7 +71,7 @@ def compile_project(settings: Settings) -> CompileResult:
 
 def compiled_plan(loaded: Loaded, run_id: str = "compiled") -> Plan:
     """The plan of a build for the loaded target."""
-    from cdp.compile.compiler import Names
+    from cdp.compile.steps import Names
 
     warehouse = loaded.target.warehouse
     return Compiler(loaded.lowered, facts_of(loaded.target), Names(warehouse.schema_, warehouse.state_schema), run_id).plan()

@@ -11,7 +11,8 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from cdp import __version__
-from cdp.compile.compiler import Compiler, Names
+from cdp.compile.compiler import Compiler
+from cdp.compile.steps import Names
 from cdp.compile.lower import Lowered, Wanted
 from cdp.compile.plan import SyncPlan
 from cdp.compile.render import text
