@@ -245,9 +245,7 @@ class Lowerer:
         """Which events of a stream are meant."""
         value = self.event(rows)
         if condition.prefix is not None:
-            prefix = text(condition.prefix)
-            start = exp.Substring(this=value, start=exp.Literal.number(1), length=exp.Literal.number(len(condition.prefix)))
-            return [true_or_false(start.eq(prefix))]
+            return [true_or_false(call("cdp_starts_with", value, text(condition.prefix)))]
         if len(condition.events) == 1:
             return [true_or_false(value.eq(text(condition.events[0])))]
         return [true_or_false(exp.In(this=value, expressions=[text(event) for event in sorted(set(condition.events))]))]

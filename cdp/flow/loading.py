@@ -16,7 +16,7 @@ from cdp.errors import Problem, ProjectError, suggestion
 from cdp.flow.results import Settings
 from cdp.flow.selection import Selection, select
 from cdp.project import Project, load, read_head
-from cdp.project.model import Sync
+from cdp.project.sync_model import Sync
 from cdp.project.reading import Reading
 from cdp.warehouse.profiles import Profile, Target, load_profile
 from cdp.warehouse.secrets import Secrets

@@ -17,7 +17,7 @@ from cdp.compile.lower import Lowered, Wanted
 from cdp.compile.plan import SyncPlan
 from cdp.compile.render import text
 from cdp.compile.windows import timestamp
-from cdp.errors import CdpError, Problem, ProjectError, WarehouseError
+from cdp.errors import CdpError, ProjectError, WarehouseError
 from cdp.flow.artifacts import write_run_results
 from cdp.flow.building import Builder
 from cdp.flow.catalogue import check_published, missing_source

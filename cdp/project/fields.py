@@ -73,3 +73,4 @@ ShareField = Annotated[
     str | int, PlainValidator(_share), WithJsonSchema({"type": ["string", "integer"], "examples": ["20%", 1000]})
 ]
 Names = Annotated[list[str], BeforeValidator(_one_or_many, json_schema_input_type=str | list[str])]
+Key = Names  # a column, or several

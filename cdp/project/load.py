@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import ValidationError
 
 from cdp.errors import Mark, ProjectError
-from cdp.project.model import LATER_MODES, LATER_SPECS, MODES, Audience, Entity, Files, Lock, Policy, ProjectFile, Source, Sync, Trait
+from cdp.project.model import LATER_SPECS, Audience, Entity, Files, Lock, Policy, ProjectFile, Source, Trait
+from cdp.project.sync_model import LATER_MODES, MODES, Sync
 from cdp.project.part import Later, Resource
 from cdp.project.reader import Map, read
 from cdp.project.reading import Reading, key_mark, value_mark

@@ -109,7 +109,7 @@ VALUE = st.sampled_from([None, "1", "2", "3", "4", "5", "6"])
 ROW = st.tuples(st.sampled_from([None, 1, 2, 3]), VALUE, VALUE, VALUE, VALUE)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(crm=st.lists(ROW, max_size=14), web=st.lists(ROW, max_size=14))
 def test_nothing_vanishes_and_no_join_breaks_a_limit(memory: DuckDB, crm: list[Row], web: list[Row]) -> None:
     found, loose, gone, seen = world(memory, crm, web)

@@ -160,9 +160,9 @@ def test_treasure_data_example_4_is_four_people_where_members_may_not_merge(ware
 def test_realistic_people_without_limits_in_play_take_twelve_statements_from_records_to_components(
     duckdb: DuckDB,
 ) -> None:
-    # 20,000 people with one to three devices and mails each, nobody over a limit
+    # 5,000 people with one to three devices and mails each, nobody over a limit
     rows: list[tuple[object, ...]] = []
-    for person in range(20_000):
+    for person in range(5_000):
         for device in range(1 + person % 3):
             rows.append((person % 300, f"u{person}" if device == 0 else None, f"m{person}@x.fr", f"d{person}-{device}"))
     fill(duckdb, "cdp.web", 3, rows)
@@ -173,4 +173,4 @@ def test_realistic_people_without_limits_in_play_take_twelve_statements_from_rec
     start, end = names.index("edges"), names.index("components over a limit")
     assert end - start + 1 <= 12
     assert "cuts" not in names
-    assert len(set(ids(duckdb).values())) == 20_000
+    assert len(set(ids(duckdb).values())) == 5_000
