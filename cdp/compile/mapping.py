@@ -24,7 +24,7 @@ from cdp.errors import Mark, suggestion
 from cdp.project.condition import Duration
 from cdp.project.sync_model import FieldMap, Sync
 from cdp.project.reading import key_mark, value_mark
-from cdp.project.schema import PathError
+from cdp.project.schema import Node, PathError, query_node
 
 _HOLE = re.compile(r"\$\{([^}]*)\}")
 
@@ -100,8 +100,7 @@ class _Mapping:
             return self._from_entity(origin.entity)
         if origin.source is not None:
             return self._from_source(origin.source)
-        self.lowering.reading.later("a sync from a `query`", origin.at("query"))
-        return None
+        return self._from_rows(self.lowering.schema.nodes[query_node(self.sync.name)])
 
     def _from_audience(self, name: str) -> tuple[Scope, exp.Expr, str | None] | None:
         origin = self.sync.from_
@@ -146,12 +145,17 @@ class _Mapping:
             return None
         if node.source is not None and not node.source.key and not node.segment:
             self.problem("CDP118", f"source `{name}` has no `key`, so its rows cannot be told apart", origin.at("source"), "give it a `key:`")
-        scope = Scope(self.lowering, node, "e")
         self.lowering.uses_of(f"source:{name}")
+        return self._from_rows(node)
+
+    def _from_rows(self, node: Node) -> tuple[Scope, exp.Expr, str | None]:
+        """The rows of a source, or of a query over sources."""
+        origin = self.sync.from_
+        scope = Scope(self.lowering, node, "e")
         self.lowering.rows_of(node).keyed = True
         self.row_at = scope.row_at
         if origin.since is not None and self.row_at is None:
-            self.problem("CDP118", f"`since` of `{name}`, whose rows have no time", origin.at("since"), "give the source a `time:`")
+            self.problem("CDP118", f"`since` of `{node.name}`, whose rows have no time", origin.at("since"), "give the source a `time:`")
         for entity in node.ids:
             if entity in self.lowering.project.policies and entity in node.hops:
                 owner = scope.follow(node.hops[entity])

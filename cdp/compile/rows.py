@@ -107,7 +107,7 @@ class Rows:
         if wanted is None and self.node.segment:
             wanted = SEGMENT.get(snake(name))  # type: ignore[assignment]
         if wanted is None or (wanted == value.type and not (info and info.format)):
-            if known is None and name not in self._warned and not self._open:
+            if known is None and name not in self._warned and not self._open and self.source.name in self.schema.project.sources:
                 self._warned.add(name)
                 self.reading.problem(
                     "CDP116", f"nobody told the type of `{name}` of {self.node.name}", mark,

@@ -378,7 +378,8 @@ def _did(name: str, raw: dict[str, Any], at: Mark | None, reading: Reading) -> C
     else:
         key = next(iter(asked), "") if isinstance(asked, dict) else ""
         near = "did you mean `starts_with`? " if did_you_mean(key, ["starts_with"]) not in (None, key) else ""
-        reading.problem("CDP106", f"`{name}` needs an event", asked_at, f"{near}a name, a list of names, or {{starts_with: x}}")
+        place = key_mark(asked, key) or asked_at if near else asked_at
+        reading.problem("CDP106", f"`{name}` needs an event", place, f"{near}a name, a list of names, or {{starts_with: x}}")
         return None
     streams = raw.get("from", [])
     streams = [streams] if isinstance(streams, str) else streams

@@ -17,7 +17,12 @@ from cdp.project.part import Part
 from cdp.project.reader import Map
 from cdp.project.reading import Reading, key_mark
 
-__all__ = ["SEGMENT", "ColumnRef", "Hop", "JoinKey", "Node", "PathError", "Place", "Schema", "snake"]
+__all__ = ["SEGMENT", "ColumnRef", "Hop", "JoinKey", "Node", "PathError", "Place", "Schema", "query_node", "snake"]
+
+
+def query_node(sync: str) -> str:
+    """The node of the rows of a sync that reads a query."""
+    return f"query_{sync}"
 
 
 class Schema:
@@ -65,6 +70,12 @@ class Schema:
                 near = did_you_mean(entity_name, project.entities)
                 if near is not None:  # so that nobody misses them
                     self.nodes[near].traits = {**traits, **self.nodes[near].traits}
+        for sync in project.syncs.values():
+            if sync.from_.query is not None:
+                source = Source(query=sync.from_.query, key=sync.from_.key)
+                source = source.model_copy(update={"name": query_node(sync.name)})
+                source._origin = sync.from_.origin
+                self.nodes[source.name] = self._node(source.name, None, source)
 
     def _node(self, name: str, entity: Entity | None, source: Source | None) -> Node:
         node = Node(name, entity, source)

@@ -31,6 +31,8 @@ class Built:
     """What a build of a world said."""
 
     members: dict[str, frozenset[str]] = field(default_factory=dict)
+    entered: dict[str, dict[str, datetime]] = field(default_factory=dict)  # audience -> member -> entered_at
+    ids: dict[str, set[str]] = field(default_factory=dict)  # audience -> ids as they stand in its table
     values: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)  # entity -> its name -> column -> value
 
 
@@ -108,9 +110,9 @@ def _as_text(value: Any) -> str | None:
     return json.dumps(value, ensure_ascii=False)
 
 
-def settings_of(folder: Path, as_of: datetime) -> Settings:
+def settings_of(folder: Path, as_of: datetime, select: tuple[str, ...] = ()) -> Settings:
     """How the commands find the world."""
-    return Settings(project_dir=folder, profiles_dir=folder, as_of=as_of)
+    return Settings(project_dir=folder, profiles_dir=folder, as_of=as_of, select=select)
 
 
 def freeze(folder: Path, as_of: datetime) -> None:
@@ -118,9 +120,9 @@ def freeze(folder: Path, as_of: datetime) -> None:
     sources_freeze(settings_of(folder, as_of))
 
 
-def run_build(folder: Path, as_of: datetime) -> RunResult:
-    """Build everything; every step must have been done."""
-    result = build(settings_of(folder, as_of))
+def run_build(folder: Path, as_of: datetime, select: tuple[str, ...] = ()) -> RunResult:
+    """Build everything (or what is selected); every step must have been done."""
+    result = build(settings_of(folder, as_of, select))
     failed = [(step.id, step.message) for step in result.steps if step.status != "done"]
     assert not failed, failed
     assert result.exit_code == 0
@@ -138,9 +140,11 @@ def answers(engine: Engine, audiences: Mapping[str, str], called: Mapping[str, t
         assert len(set(names[entity].values())) == len(rows), f"two {entity} rows have one name: {names[entity]}"
         built.values[entity] = {names[entity][row[f"{entity}_id"]]: row for row in rows}
     for audience, entity in audiences.items():
-        found = [row[f"{entity}_id"] for row in records(engine, f"cdp.audience_{audience}")]
-        assert len(set(found)) == len(found), f"a member stands twice in {audience}"
-        built.members[audience] = frozenset(names[entity][item] for item in found)
+        rows = records(engine, f"cdp.audience_{audience}")
+        built.ids[audience] = {row[f"{entity}_id"] for row in rows}
+        assert len(built.ids[audience]) == len(rows), f"a member stands twice in {audience}"
+        built.entered[audience] = {names[entity].get(row[f"{entity}_id"], "?"): row["entered_at"] for row in rows}
+        built.members[audience] = frozenset(built.entered[audience])
     return built
 
 
