@@ -9,12 +9,13 @@ from typing import Protocol
 
 from sqlglot import exp
 
-from cdp.compile.comparisons import Comparer, Unfit, answer
+from cdp.compile.comparisons import Comparer, answer
+from cdp.compile.measures import Measures, or_zero
 from cdp.compile.render import call, text
 from cdp.compile.rows import lower_snippet
-from cdp.compile.scan import Aggregate, Kind, Scan
+from cdp.compile.scan import Aggregate, Scan
 from cdp.compile.scope import Scope, Tables
-from cdp.compile.typed import NUMBERS, Typed, as_text, both, either, read_as, true_or_false
+from cdp.compile.typed import Typed, as_text, both, either, read_as, true_or_false
 from cdp.compile.windows import Clock, timestamp
 from cdp.errors import Mark
 from cdp.project.condition import (
@@ -23,11 +24,9 @@ from cdp.project.condition import (
     Comparison,
     Condition,
     Did,
-    Duration,
     FieldTest,
     Has,
     InAudience,
-    Measure,
     Not,
     Ref,
     Sql,
@@ -65,6 +64,7 @@ class Lowerer:
     def __init__(self, tables: Members) -> None:
         self.tables = tables
         self.reading = tables.reading
+        self._measures = Measures(tables)
 
     def comparer(self, scope: Scope) -> Comparer:
         """Tests whose refs are paths from the row of `scope`."""
@@ -306,13 +306,13 @@ class Lowerer:
         def ask(aggregates: list[Aggregate], tree: exp.Expr, default: bool | None) -> None:
             asks.append(lambda scan, scope: scope.verdict(scan, aggregates, tree, default))
 
-        counted = _or_zero(count.column())
+        counted = or_zero(count.column())
         match = condition.match if isinstance(condition, Has) else "none" if condition.negative else "any"
         if match == "all":
             assert isinstance(condition, Has)
             total = Aggregate("count", tuple(base))
-            same = exp.EQ(this=counted, expression=_or_zero(total.column()))
-            some = exp.GTE(this=_or_zero(total.column()), expression=exp.Literal.number(1))
+            same = exp.EQ(this=counted, expression=or_zero(total.column()))
+            some = exp.GTE(this=or_zero(total.column()), expression=exp.Literal.number(1))
             ask([count, total], same if condition.vacuous else exp.and_(some, same), condition.vacuous)
         elif match == "none":
             ask([count], counted.eq(exp.Literal.number(0)), True)
@@ -325,104 +325,15 @@ class Lowerer:
             at = rows.row_at
             day = call("cdp_local_date", at.copy() if at is not None else exp.null(), text(comparer.zone))
             days = Aggregate("distinct", tuple(where), day)
-            tree = comparer.test(Typed(_or_zero(days.column()), "int"), condition.days, "days", condition.mark)
+            tree = comparer.test(Typed(or_zero(days.column()), "int"), condition.days, "days", condition.mark)
             ask([days], tree, answer(ZERO, condition.days))
         for measure in condition.measures:
-            aggregates, tree = self._measure(measure, where, rows, comparer)
+            aggregates, tree = self._measures.measure(measure, where, rows, comparer)
             ask(aggregates, tree, answer(ZERO if measure.kind in ("sum", "distinct") else None, measure.test))
         for which, tests in (("first", condition.first), ("last", condition.last)):
             if tests:
-                aggregate = self._edge(which, tests, where, rows, condition.mark)
+                holds = both([self._field(one, rows) for one in tests])
+                aggregate = self._measures.edge(which, holds, where, rows, condition.mark)
                 if aggregate is not None:
                     ask([aggregate], true_or_false(aggregate.column().eq(exp.Literal.number(1))), False)
         return asks
-
-    def _measure(
-        self, measure: Measure, where: list[exp.Expr], rows: Scope, comparer: Comparer
-    ) -> tuple[list[Aggregate], exp.Expr]:
-        value = rows.value(measure.path, measure.mark) or Typed(exp.null(), "decimal")
-        conditions = tuple(where)
-        if measure.kind == "distinct":
-            aggregate = Aggregate("distinct", conditions, as_text(value) if value.loose else value.tree)
-            return [aggregate], comparer.test(Typed(_or_zero(aggregate.column()), "int"), measure.test, measure.path, measure.mark)
-        if measure.kind in ("sum", "avg"):
-            if not value.loose and value.type not in NUMBERS:
-                self.reading.problem("CDP115", f"`{measure.kind}` of `{measure.path}`, which is {value.type}", measure.mark)
-            total = Aggregate("sum", conditions, read_as(value, "decimal", comparer.zone))
-            if measure.kind == "sum":
-                return [total], comparer.test(Typed(_or_zero(total.column()), "decimal"), measure.test, measure.path, measure.mark)
-            present = Aggregate("present", conditions, read_as(value, "decimal", comparer.zone))
-            return [total, present], self._average(total, present, measure, comparer)
-        kind = value.type if not value.loose else self._kind_asked(measure.test)
-        which: Kind = "min" if measure.kind == "min" else "max"
-        aggregate = Aggregate(which, conditions, read_as(value, kind or "text", comparer.zone))
-        return [aggregate], comparer.test(Typed(aggregate.column(), kind or "text"), measure.test, measure.path, measure.mark)
-
-    def _kind_asked(self, test: Test) -> str:
-        """The type that the operands of a test suggest for a value nobody told the type of."""
-        for comparison in test:
-            values = comparison.value if isinstance(comparison.value, tuple) else (comparison.value,)
-            if any(isinstance(value, Duration) for value in values) or comparison.operator in ("before", "after"):
-                return "timestamp"
-            if any(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-                return "decimal"
-            if comparison.operator in ("gt", "gte", "lt", "lte") and all(isinstance(value, str) for value in values):
-                return "timestamp"  # texts have no order
-        return "text"
-
-    def _average(self, total: Aggregate, present: Aggregate, measure: Measure, comparer: Comparer) -> exp.Expr:
-        """An average is compared as sum against value × count, so that equality at the edge is the same everywhere."""
-        parts: list[exp.Expr] = []
-        for comparison in measure.test:
-            negative = comparison.operator in ("ne", "not_in")
-            operator = {"ne": "eq", "not_in": "in"}.get(comparison.operator, comparison.operator)
-            if operator in ("exists", "empty"):
-                known = exp.not_(exp.Is(this=total.column(), expression=exp.null()))
-                parts.append(known if (operator == "exists") == bool(comparison.value) else exp.not_(known))
-                continue
-            operands = comparison.value if isinstance(comparison.value, tuple) else (comparison.value,)
-            scaled = [self._scaled(operand, present, comparer, comparison, measure) for operand in operands]
-            tree = _compare(total.column(), operator, scaled)
-            if tree is None:
-                self.reading.problem("CDP115", f"`{comparison.operator}` on an average", comparison.mark or measure.mark)
-                tree = exp.false()
-            tree = true_or_false(tree)
-            parts.append(exp.not_(tree) if negative else tree)
-        return both(parts)
-
-    def _scaled(
-        self, operand: object, present: Aggregate, comparer: Comparer, comparison: Comparison, measure: Measure
-    ) -> exp.Expr:
-        try:
-            assert isinstance(operand, str | int | float | bool | Ref)
-            value = comparer._operand(operand, comparer._kind(Typed(exp.null(), "decimal"), [operand], comparison.operator))
-        except (Unfit, AssertionError):
-            self.reading.problem("CDP115", f"`avg` of `{measure.path}` is a number", comparison.mark or measure.mark)
-            value = exp.null()
-        return exp.Mul(this=exp.cast(value, "DECIMAL(18, 9)"), expression=present.column())
-
-    def _edge(self, which: str, tests: tuple[FieldTest, ...], where: list[exp.Expr], rows: Scope, mark: Mark | None) -> Aggregate | None:
-        """What the first or last row says; NULLs in it included, so the answer of the row is what is aggregated."""
-        at = rows.row_at
-        if at is None:
-            self.reading.problem("CDP117", f"`{which}` of {rows.node.name}, whose rows have no time", mark, "give the source a `time:`")
-            return None
-        holds = both([self._field(test, rows) for test in tests])
-        one = exp.Case().when(holds, exp.Literal.number(1)).else_(exp.Literal.number(0))
-        kind: Kind = "first" if which == "first" else "last"
-        return Aggregate(kind, tuple(where), one, at, self.tables.keyed(rows))
-
-
-def _or_zero(tree: exp.Expr) -> exp.Expr:
-    return exp.Coalesce(this=tree, expressions=[exp.Literal.number(0)])
-
-
-def _compare(value: exp.Expr, operator: str, operands: list[exp.Expr]) -> exp.Expr | None:
-    simple = {"eq": exp.EQ, "gt": exp.GT, "gte": exp.GTE, "lt": exp.LT, "lte": exp.LTE}
-    if operator in simple:
-        return simple[operator](this=value, expression=operands[0])
-    if operator == "between":
-        return exp.and_(exp.GTE(this=value, expression=operands[0]), exp.LTE(this=value.copy(), expression=operands[1]))
-    if operator == "in":
-        return either([value.copy().eq(operand) for operand in operands])
-    return None

@@ -13,7 +13,7 @@ from sqlglot import exp
 from cdp.compile.conditions import Lowerer
 from cdp.compile.dispatch import Dispatch
 from cdp.compile.render import call, text
-from cdp.compile.rows import Rows
+from cdp.compile.rows import Rows, number_of
 from cdp.compile.scan import Join, Scan
 from cdp.compile.scope import EntityScope, Scope
 from cdp.compile.traits import TraitPlan, trait_plan
@@ -21,7 +21,7 @@ from cdp.compile.typed import Typed, as_text, both
 from cdp.compile.windows import Clock
 from cdp.errors import Mark
 from cdp.project import Project
-from cdp.project.condition import All, Any_, Condition, Did, Has, InAudience, Not
+from cdp.project.condition import InAudience, audiences_in, title, top
 from cdp.project.model import Audience
 from cdp.project.reading import Reading
 from cdp.project.schema import ColumnRef, Hop, JoinKey, Node, PathError, Schema
@@ -188,11 +188,11 @@ class Lowering:
             self.numbered.add(key.name)
             if node.source is not None and not (node.entity is not None and node.entity.name == key.name):
                 self.rows_of(node).owners.add(key.name)
-            return exp.column(f"{key.name}_no", table=scope.alias)
+            return exp.column(number_of(key.name), table=scope.alias)
         if key.kind == "role":
             self.numbered.add(node.roles[key.name][0])
             self.rows_of(node).roles.add(key.name)
-            return exp.column(f"rel_{key.name}_no", table=scope.alias)
+            return exp.column(number_of(f"rel_{key.name}"), table=scope.alias)
         return as_text(self._key_column(scope, key))
 
     def equal(self, left: Scope, own: JoinKey, right: Scope, theirs: JoinKey) -> tuple[exp.Expr, exp.Expr]:
@@ -235,7 +235,7 @@ class Lowering:
             return Typed(exp.null(), None)  # of any type, so that nobody complains of it
         if entity in self.fresh:
             self._after(plan.level)
-            alias, table, key = f"{scope.alias}_t{plan.level}", f"tmp_traits_{entity}_{plan.level}", f"{entity}_no"
+            alias, table, key = f"{scope.alias}_t{plan.level}", f"tmp_traits_{entity}_{plan.level}", number_of(entity)
         elif scope.node.source is None:
             return Typed(exp.column(name, table=scope.alias), plan.type)
         else:
@@ -321,7 +321,7 @@ class Lowering:
         scope, lowerer = self.scope(entity), Lowerer(self)
         self.uses_of(f"entity:{entity}")
         parts = [
-            (_title(part), getattr(part, "mark", None), lowerer.lower(part, scope)) for part in _top(audience.where)
+            (title(part), getattr(part, "mark", None), lowerer.lower(part, scope)) for part in top(audience.where)
         ]
         verdict = [tree for _, _, tree in parts]
         if not audience.of.anonymous:
@@ -382,48 +382,5 @@ class Lowering:
                 if name in self._exempt or name not in self.project.audiences:
                     continue
                 self._exempt.add(name)
-                pending += _audiences_in(self.project.audiences[name].where)
+                pending += audiences_in(self.project.audiences[name].where)
         return self._exempt
-
-
-def _top(condition: Condition | None) -> list[Condition]:
-    """The conditions that `preview` counts one by one."""
-    if condition is None:
-        return []
-    if isinstance(condition, All):
-        return [inner for part in condition.parts for inner in _top(part)]
-    return [condition]
-
-
-def _title(condition: Condition) -> str:
-    """A condition in a few words, without its values (they may be personal)."""
-    if isinstance(condition, Has):
-        return f"has {condition.path}" + (f" ({condition.match})" if condition.match != "any" else "")
-    if isinstance(condition, Did):
-        names = ", ".join(condition.events) or f"{condition.prefix}…"
-        return f"{'did not' if condition.negative else 'did'} {names}"
-    if isinstance(condition, InAudience):
-        return f"{'not in' if condition.negative else 'in'} {condition.audience}"
-    if isinstance(condition, Not):
-        return f"not ({_title(condition.part)})"
-    if isinstance(condition, Any_):
-        return "any of: " + ", ".join(_title(part) for part in condition.parts)
-    if isinstance(condition, All):
-        return "all of: " + ", ".join(_title(part) for part in condition.parts)
-    path = getattr(condition, "path", None)
-    if path is not None:
-        return f"{path} {' '.join(item.operator for item in condition.test)}"  # type: ignore[union-attr]
-    return "sql"
-
-
-def _audiences_in(condition: Condition | None) -> list[str]:
-    """The audiences that a condition names, at any depth."""
-    if isinstance(condition, InAudience):
-        return [condition.audience]
-    if isinstance(condition, All | Any_):
-        return [name for part in condition.parts for name in _audiences_in(part)]
-    if isinstance(condition, Not):
-        return _audiences_in(condition.part)
-    if isinstance(condition, Has | Did):
-        return _audiences_in(condition.where)
-    return []

@@ -148,3 +148,46 @@ class Sql:
 
 
 Condition = All | Any_ | Not | FieldTest | Has | Did | InAudience | Sql
+
+
+def top(condition: Condition | None) -> list[Condition]:
+    """The conditions that `preview` counts one by one."""
+    if condition is None:
+        return []
+    if isinstance(condition, All):
+        return [inner for part in condition.parts for inner in top(part)]
+    return [condition]
+
+
+def title(condition: Condition) -> str:
+    """A condition in a few words, without its values (they may be personal)."""
+    if isinstance(condition, Has):
+        return f"has {condition.path}" + (f" ({condition.match})" if condition.match != "any" else "")
+    if isinstance(condition, Did):
+        names = ", ".join(condition.events) or f"{condition.prefix}…"
+        return f"{'did not' if condition.negative else 'did'} {names}"
+    if isinstance(condition, InAudience):
+        return f"{'not in' if condition.negative else 'in'} {condition.audience}"
+    if isinstance(condition, Not):
+        return f"not ({title(condition.part)})"
+    if isinstance(condition, Any_):
+        return "any of: " + ", ".join(title(part) for part in condition.parts)
+    if isinstance(condition, All):
+        return "all of: " + ", ".join(title(part) for part in condition.parts)
+    path = getattr(condition, "path", None)
+    if path is not None:
+        return f"{path} {' '.join(item.operator for item in condition.test)}"  # type: ignore[union-attr]
+    return "sql"
+
+
+def audiences_in(condition: Condition | None) -> list[str]:
+    """The audiences that a condition names, at any depth."""
+    if isinstance(condition, InAudience):
+        return [condition.audience]
+    if isinstance(condition, All | Any_):
+        return [name for part in condition.parts for name in audiences_in(part)]
+    if isinstance(condition, Not):
+        return audiences_in(condition.part)
+    if isinstance(condition, Has | Did):
+        return audiences_in(condition.where)
+    return []
