@@ -19,7 +19,7 @@ from cdp.compile.render import call, text
 from cdp.compile.rows import slug
 from cdp.compile.scan import aliased
 from cdp.compile.scope import Scope
-from cdp.compile.typed import SQL_TYPES, Typed, as_text, both, either, literal, read_as
+from cdp.compile.typed import SQL_TYPES, Typed, as_json, as_text, both, either, literal, read_as
 from cdp.errors import Mark, suggestion
 from cdp.project.condition import Duration
 from cdp.project.sync_model import FieldMap, Sync
@@ -156,16 +156,7 @@ class _Mapping:
         self.row_at = scope.row_at
         if origin.since is not None and self.row_at is None:
             self.problem("CDP118", f"`since` of `{node.name}`, whose rows have no time", origin.at("since"), "give the source a `time:`")
-        for entity in node.ids:
-            if entity in self.lowering.project.policies and entity in node.hops:
-                owner = scope.follow(node.hops[entity])
-                for excluding in self.lowering._excluding(entity):
-                    found = self.lowering.members(excluding, None)
-                    if found is not None:
-                        alias = f"{owner.alias}_in_{excluding}"
-                        key = exp.column(f"{entity}_id", table=owner.alias)
-                        owner.join(alias, found[1], exp.column(f"{entity}_id", table=alias).eq(key))
-                        self.held.append(exp.not_(exp.Is(this=exp.column(f"{entity}_id", table=alias), expression=exp.null())))
+        self.held += [exp.not_(tree) for tree in self.lowering.exclusions_of(scope)]
         return self._filtered(scope, exp.column("row_key", table="e"), None)
 
     def _unknown(self, kind: str, name: str, there: list[str], mark: Mark | None) -> None:
@@ -274,7 +265,7 @@ class _Mapping:
         for index, key in enumerate(sorted(members)):
             value = self._value(members[key], scope, f"{name}.{key}", members[key].at() or mark)
             opening = ("{" if index == 0 else ",") + _json_key(key) + ":"
-            parts += [text(opening), exp.Coalesce(this=_as_json(value), expressions=[text("null")])]
+            parts += [text(opening), exp.Coalesce(this=as_json(value), expressions=[text("null")])]
         return Typed(call("cdp_concat", *parts, text("}")), "json") if parts else Typed(text("{}"), "json")
 
     # ------------------------------------------------------------------------------------------ the engine's plan
@@ -373,14 +364,6 @@ def _column_name(prefix: str, name: str, taken: Mapping[str, Any]) -> str:
     while column in taken:
         column, number = f"{base}_{number}", number + 1
     return column
-
-
-def _as_json(value: Typed) -> exp.Expr:
-    if value.type in ("int", "decimal", "float", "bool"):
-        return as_text(value)
-    if value.type in ("list", "json") and not value.leaf:
-        return value.tree
-    return call("cdp_json_quote", as_text(value))
 
 
 def _json_key(key: str) -> str:

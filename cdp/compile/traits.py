@@ -12,7 +12,7 @@ from cdp.compile.render import call
 from cdp.compile.rows import digest, lower_snippet
 from cdp.compile.scan import Aggregate, Kind, Scan
 from cdp.compile.scope import EntityScope, Scope
-from cdp.compile.typed import NUMBERS, Typed, as_text, cast, literal, read_as
+from cdp.compile.typed import NUMBERS, Typed, as_json, as_text, cast, literal, read_as
 from cdp.project.model import Trait
 from cdp.project.reading import value_mark
 from cdp.project.snippet import ColumnUse
@@ -198,17 +198,9 @@ def _ranked(
             tables.reading.problem("CDP117", f"`order: recent` of {rows.node.name}, whose rows have no time", trait.at("order"))
     name = f"tmp_t_{digest(entity, trait.name)}"
     schema = scope.lowering.dispatch.schema
-    ranked = Ranked(kind, f"{schema}.{name}", scan, where, tree, _element(wanted), wanted in ("text", "list", "json"), at, trait.limit)
+    ranked = Ranked(kind, f"{schema}.{name}", scan, where, tree, as_json(Typed(exp.column("v"), wanted)), wanted in ("text", "list", "json"), at, trait.limit)
     alias = f"t_{digest(entity, trait.name)}"
     keys = [exp.column(f"k{index}", table=alias).eq(key.copy()) for index, key in enumerate(scan.anchor)]
     scope.join(alias, exp.to_table(ranked.table), exp.and_(*keys))
     result: exp.Expr = exp.column("v", table=alias)
     return TraitPlan(trait, entity, result, "list" if kind == "list" else wanted, ranked)
-
-
-def _element(kind: str) -> exp.Expr:
-    """A value (the column v) as JSON text."""
-    value = Typed(exp.column("v"), kind)
-    if kind in ("int", "decimal", "float", "bool"):
-        return as_text(value)
-    return call("cdp_json_quote", as_text(value))

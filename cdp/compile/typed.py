@@ -88,6 +88,15 @@ def as_text(value: Typed) -> exp.Expr:
     return exp.cast(value.tree, "TEXT")
 
 
+def as_json(value: Typed) -> exp.Expr:
+    """The value as JSON text: numbers and booleans bare, lists and structures as they are, the rest quoted."""
+    if value.type in ("int", "decimal", "float", "bool"):
+        return as_text(value)
+    if value.type in ("list", "json") and not value.leaf:
+        return value.tree
+    return call("cdp_json_quote", as_text(value))
+
+
 def number(value: int | float | Decimal) -> exp.Expr:
     """A numeric literal, exact; negative ones in brackets of their own."""
     shown = str(value) if isinstance(value, int) else format(Decimal(str(value)), "f")
