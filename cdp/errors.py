@@ -76,8 +76,22 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str | None:
     lower = word.lower()
     if lower in by_lower:
         return by_lower[lower]
+    close = [choice for choice in by_lower if _one_edit(lower, choice)]
+    if close:  # of several: one of the same length, then the most alike
+        best = max(close, key=lambda choice: (len(choice) == len(lower), difflib.SequenceMatcher(None, lower, choice).ratio()))
+        return by_lower[best]
     near = difflib.get_close_matches(lower, by_lower, n=1, cutoff=0.6)
     return by_lower[near[0]] if near else None
+
+
+def _one_edit(word: str, other: str) -> bool:
+    """Whether one letter more, less, wrong, or swapped with its neighbour is all the difference, behind the first letter."""
+    if not word or word[:1] != other[:1] or abs(len(word) - len(other)) > 1:
+        return False
+    start = next((i for i, (a, b) in enumerate(zip(word, other, strict=False)) if a != b), min(len(word), len(other)))
+    rest, others = word[start:], other[start:]
+    swapped = len(rest) == len(others) and rest[:2] == others[1::-1] and rest[2:] == others[2:]
+    return rest[1:] == others[1:] or rest[1:] == others or rest == others[1:] or swapped
 
 
 def suggestion(word: str, choices: Sequence[str], what: str) -> str:

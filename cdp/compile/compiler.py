@@ -14,6 +14,7 @@ from cdp.compile.lowering import AudiencePlan
 from cdp.compile.people import People
 from cdp.compile.plan import Plan, Script, Statement, Step
 from cdp.compile.render import call, text
+from cdp.compile.rows import number_of
 from cdp.compile.scan import needed
 from cdp.compile.scope import Scope
 from cdp.compile.sources import refuse_files
@@ -123,7 +124,7 @@ class Compiler(People):
 
     def _traits(self, entity: str, level: int, plans: list[TraitPlan], needs: list[str]) -> None:
         table = self.table(f"tmp_traits_{entity}_{level}")
-        columns = {f"{entity}_no": exp.column(f"{entity}_no", table="e"), **{plan.trait.name: plan.tree for plan in plans}}
+        columns = {number_of(entity): exp.column(number_of(entity), table="e"), **{plan.trait.name: plan.tree for plan in plans}}
         scope = self.lowering.scope(entity)
         self._one(f"traits:{entity}:{level}", f"entity:{entity}", table, lambda: self._projection(table, scope, columns), needs)
 

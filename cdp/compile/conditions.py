@@ -12,7 +12,7 @@ from sqlglot import exp
 from cdp.compile.comparisons import Comparer, answer
 from cdp.compile.measures import Measures, or_zero
 from cdp.compile.render import call, text
-from cdp.compile.rows import lower_snippet
+from cdp.compile.rows import digest, lower_snippet
 from cdp.compile.scan import Aggregate, Scan
 from cdp.compile.scope import Scope, Tables
 from cdp.compile.typed import Typed, as_text, both, either, read_as, true_or_false
@@ -127,6 +127,8 @@ class Lowerer:
             )  # fmt: skip
             return exp.false()
         alias = f"{scope.alias}_in_{condition.audience}"
+        if len(alias) > 63:  # Postgres would cut it, and two could become one
+            alias = f"{alias[:50]}_{digest(alias)}"
         scope.join(alias, relation, exp.column(f"{entity}_id", table=alias).eq(exp.column(f"{entity}_id", table=scope.alias)))
         inside: exp.Expr = exp.not_(exp.Is(this=exp.column(f"{entity}_id", table=alias), expression=exp.null()))
         if condition.since is not None:

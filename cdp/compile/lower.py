@@ -172,6 +172,8 @@ def _entity(lowered: Lowered, name: str, entity: Entity) -> None:
         if entity.known is not None:
             lowered.lowering.known(name)
         return
+    if entity.identity.anonymous == "by_time":
+        lowered.lowering.reading.later("`anonymous: by_time`", entity.identity.at("anonymous"), length=len("by_time"))
     lowered.identifiers[name] = tuple(_identifiers(lowered, entity))
     lowered.always[name] = _links(lowered, entity)
     lowered.attributes[name] = {

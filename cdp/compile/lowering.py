@@ -12,16 +12,17 @@ from sqlglot import exp
 
 from cdp.compile.conditions import Lowerer
 from cdp.compile.dispatch import Dispatch
+from cdp.compile.policies import excluding, unfiltered, ways_to_policies
 from cdp.compile.render import call, text
 from cdp.compile.rows import Rows, number_of
 from cdp.compile.scan import Join, Scan
-from cdp.compile.scope import EntityScope, Scope
+from cdp.compile.scope import EntityScope, Scope, one_row_each
 from cdp.compile.traits import TraitPlan, trait_plan
 from cdp.compile.typed import Typed, as_text, both
 from cdp.compile.windows import Clock
 from cdp.errors import Mark
 from cdp.project import Project
-from cdp.project.condition import InAudience, audiences_in, title, top
+from cdp.project.condition import InAudience, title, top
 from cdp.project.model import Audience
 from cdp.project.reading import Reading
 from cdp.project.schema import ColumnRef, Hop, JoinKey, Node, PathError, Schema
@@ -66,7 +67,7 @@ class Lowering:
         self.subject = ""  # the resource that is being lowered, where it is no trait and no audience
         self.uses: dict[str, set[str]] = {}  # resource -> resources that it names
         self._levels: list[int] = [0]
-        self._exempt: set[str] | None = None
+        self._unfiltered = unfiltered(project)
 
     # ------------------------------------------------------------------------------------------ levels
     @contextmanager
@@ -157,7 +158,7 @@ class Lowering:
             then = Scope(self, self.schema.nodes[hop.to], f"r{index}", joins, (at,) if at is not None else ())
             sides = [then.equal(theirs, here, own) for own, theirs in hop.keys]
             on = exp.and_(*(exp.EQ(this=left, expression=right) for left, right in sides))
-            joins[then.alias] = Join(then.alias, self.relation(then.node), on, "inner")
+            joins[then.alias] = Join(then.alias, one_row_each(then, hop), on, "inner")
             here = then
             names.append(hop.name)
         anchored = f"{outer.node.name}:{','.join(str(own) for own, _ in first.keys)}"
@@ -345,42 +346,20 @@ class Lowering:
         return [] if known is None else [Lowerer(self).lower(known, self.scope(entity))]
 
     def exclusions(self, audience: str | None, entity: str) -> list[exp.Expr]:
-        """NOT in any excluding audience, of the entity itself and of those that its to-one relations lead to.
+        """NOT in any excluding audience, of the entity itself and of those that its to-one paths lead to.
 
         An excluding audience, and what it is built from, is not filtered: else it would empty itself.
         """
-        if audience is not None and audience in self._unfiltered():
+        if audience is not None and audience in self._unfiltered:
             return []
-        scope, lowerer, found = self.scope(entity), Lowerer(self), []
-        for name in self._excluding(entity):
-            found.append(lowerer.lower(InAudience(name, True), scope))
-        for hops in scope.node.hops.values():
-            other = hops[-1].to
-            if any(hop.many for hop in hops) or other == entity or other not in self.project.policies:
-                continue
-            related = scope.follow(hops)
-            found += [lowerer.lower(InAudience(name, True), related) for name in self._excluding(other)]
-        return found
+        return self.exclusions_of(self.scope(entity))
 
-    def _excluding(self, entity: str) -> list[str]:
-        policy = self.project.policies.get(entity)
-        names = []
-        for name in policy.exclude if policy else []:
-            if name in self.project.audiences and self.project.audiences[name].of.entity == entity:
-                names.append(name)
-            elif ("audience", name) not in self.project.broken and policy is not None:
-                of_entity = [key for key, item in self.project.audiences.items() if item.of.entity == entity]
-                self.reading.unknown("CDP112", f"`{name}` is no audience of {entity}", name, of_entity, "audiences", policy.at("exclude"))
-        return names
-
-    def _unfiltered(self) -> set[str]:
-        if self._exempt is None:
-            pending = [name for policy in self.project.policies.values() for name in policy.exclude]
-            self._exempt = set()
-            while pending:
-                name = pending.pop()
-                if name in self._exempt or name not in self.project.audiences:
-                    continue
-                self._exempt.add(name)
-                pending += audiences_in(self.project.audiences[name].where)
-        return self._exempt
+    def exclusions_of(self, scope: Scope) -> list[exp.Expr]:
+        """NOT in any excluding audience, for the rows of a scope."""
+        lowerer = Lowerer(self)
+        paths = [(), *ways_to_policies(self.project, self.schema, scope.node)]
+        return [
+            lowerer.lower(InAudience(name, True), scope.follow(hops))
+            for hops in paths
+            for name in excluding(self.project, self.reading, hops[-1].to if hops else scope.node.name)
+        ]

@@ -22,9 +22,9 @@ from cdp.compile.scope import Scope
 from cdp.compile.typed import SQL_TYPES, Typed, as_json, as_text, both, either, literal, read_as
 from cdp.errors import Mark, suggestion
 from cdp.project.condition import Duration
-from cdp.project.sync_model import FieldMap, Sync
 from cdp.project.reading import key_mark, value_mark
 from cdp.project.schema import Node, PathError, query_node
+from cdp.project.sync_model import FieldMap, Sync
 
 _HOLE = re.compile(r"\$\{([^}]*)\}")
 

@@ -7,6 +7,7 @@ from typing import Protocol
 from sqlglot import exp
 
 from cdp.compile.comparisons import Comparer, Unfit
+from cdp.compile.render import call
 from cdp.compile.scan import Aggregate, Kind
 from cdp.compile.scope import Scope, Tables
 from cdp.compile.typed import NUMBERS, Typed, as_text, both, either, read_as, true_or_false
@@ -45,7 +46,8 @@ class Measures:
             return [total, present], self._average(total, present, measure, comparer)
         kind = value.type if not value.loose else self._kind_asked(measure.test)
         which: Kind = "min" if measure.kind == "min" else "max"
-        aggregate = Aggregate(which, conditions, read_as(value, kind or "text", comparer.zone))
+        plain = read_as(value, kind or "text", comparer.zone)
+        aggregate = Aggregate(which, conditions, call("cdp_binary", plain) if kind in ("text", None) else plain)
         return [aggregate], comparer.test(Typed(aggregate.column(), kind or "text"), measure.test, measure.path, measure.mark)
 
     def _kind_asked(self, test: Test) -> str:

@@ -13,8 +13,9 @@ from cdp.compile.audiences import moved_stays
 from cdp.compile.identity import Attribute, IdentitySpec, Records, golden, golden_scratch, normalised, owner
 from cdp.compile.identity import step as identity_step
 from cdp.compile.plan import Step
+from cdp.compile.rows import number_of
 from cdp.compile.scan import aliased
-from cdp.compile.sources import SourceParts, source_script
+from cdp.compile.sources import SourceParts, composite, source_script
 from cdp.compile.steps import Steps
 from cdp.errors import CompileError
 from cdp.project.schema import ColumnRef
@@ -91,7 +92,7 @@ class People(Steps):
         """Rows with a number for each id: what an entity's rows are joined and grouped by within this build."""
         columns = [exp.column(item, table="t") for item in dict.fromkeys(kept) if not item.startswith("i_")]
         numbers = [
-            exp.alias_(exp.column("no", table=f"n{index}"), f"{column.removesuffix('_id')}_no") for index, (column, _) in enumerate(numbered)
+            exp.alias_(exp.column("no", table=f"n{index}"), number_of(column.removesuffix("_id"))) for index, (column, _) in enumerate(numbered)
         ]
         tree = exp.select(*columns, *numbers).from_(aliased(rows, "t"))
         for index, (column, entity) in enumerate(numbered):
@@ -260,8 +261,8 @@ class People(Steps):
             slots = self.lowered.entity_ids[(entity, other)]
             needs.append(f"identity:{other}" if other in self.lowering.fresh else f"golden:{entity}")
             if not self.schema.nodes[other].resolved:
-                keys = [exp.alias_(value.copy(), f"{other}_id") for _, value in slots[:1]]
-                tree = exp.select(*(exp.column(item, table="g") for item in columns), *keys).from_(aliased(tree, "g"))
+                key = exp.alias_(composite([value.copy() for _, value in slots]), f"{other}_id")
+                tree = exp.select(*(exp.column(item, table="g") for item in columns), key).from_(aliased(tree, "g"))
             else:
                 raw = [exp.alias_(value.copy(), f"i{index}") for index, (_, value) in enumerate(slots)]
                 rows = exp.select(*(exp.column(item, table="g") for item in columns), *raw).from_(aliased(tree, "g"))

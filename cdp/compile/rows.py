@@ -34,6 +34,11 @@ def digest(*parts: str) -> str:
     return hashlib.md5("\x1f".join(parts).encode(), usedforsecurity=False).hexdigest()[:12]
 
 
+def number_of(entity: str) -> str:
+    """The column of an entity's number within a build; no user's name can begin so."""
+    return f"_no_{entity}"
+
+
 @dataclass
 class Rows:
     """The columns that are needed of one node's source; filled while conditions are lowered."""
@@ -230,5 +235,7 @@ def note_snippet(errors: SnippetErrors, mark: Mark | None, reading: Reading) -> 
             line = lines[mark.line - 1] if 0 < mark.line <= len(lines) else ""
             quoted = line[mark.column - 1 : mark.column] in ("'", '"')
             if problem.line == 1 and line[mark.column - 1 : mark.column] not in ("|", ">"):
-                place = Mark(mark.file, mark.line, mark.column + problem.col - 1 + quoted)
+                shift = problem.col - 1 + quoted
+                if "{{" not in line[mark.column - 1 : mark.column - 1 + shift]:  # else the text is not as it was written
+                    place = Mark(mark.file, mark.line, mark.column + shift)
         reading.problem(problem.code, problem.message, place, problem.hint, length=problem.length)

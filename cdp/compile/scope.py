@@ -13,8 +13,9 @@ from typing import Protocol
 from sqlglot import exp
 
 from cdp.compile.dispatch import Dispatch
+from cdp.compile.render import call
 from cdp.compile.rows import digest
-from cdp.compile.scan import Aggregate, Join, Scan
+from cdp.compile.scan import Aggregate, Join, Scan, aliased
 from cdp.compile.typed import Typed
 from cdp.errors import Mark, did_you_mean
 from cdp.project.reading import Reading
@@ -29,6 +30,7 @@ class Tables(Protocol):
     dispatch: Dispatch
 
     def relation(self, node: Node) -> exp.Expr: ...
+    def keyed(self, scope: Scope) -> exp.Expr: ...
     def column(self, scope: Scope, ref: ColumnRef, mark: Mark | None) -> Typed: ...
     def join_key(self, scope: Scope, key: JoinKey) -> exp.Expr: ...
     def equal(self, left: Scope, own: JoinKey, right: Scope, theirs: JoinKey) -> tuple[exp.Expr, exp.Expr]: ...
@@ -92,7 +94,7 @@ class Scope:
         if alias not in self.joins:
             sides = [scope.equal(theirs, self, own) for own, theirs in hop.keys]
             on = exp.and_(*(exp.EQ(this=left, expression=right) for left, right in sides))
-            self.joins[alias] = Join(alias, self.lowering.relation(node), on)
+            self.joins[alias] = Join(alias, one_row_each(scope, hop), on)
         return scope
 
     def key(self, key: JoinKey) -> exp.Expr:
@@ -127,6 +129,23 @@ class Scope:
         """A two-valued expression over aggregates (named by plain columns); `default` is what it says without rows."""
         columns = self.measure(scan, aggregates)
         return substitute(tree, columns)
+
+
+def one_row_each(scope: Scope, hop: Hop) -> exp.Expr:
+    """The rows that a hop leads to. A to-one hop by other columns than the key takes of several the smallest key: it
+    must never multiply the rows that it leads from.
+    """
+    rows = scope.lowering.relation(scope.node)
+    if hop.many or scope.node.one_row([theirs for _, theirs in hop.keys]):
+        return rows
+    inner = Scope(scope.lowering, scope.node, "t")
+    number = exp.Window(
+        this=exp.RowNumber(),
+        partition_by=[inner.key(theirs) for _, theirs in hop.keys],
+        order=exp.Order(expressions=[exp.Ordered(this=call("cdp_binary", scope.lowering.keyed(inner)), nulls_first=False)]),
+    )
+    numbered = exp.select("t.*", exp.alias_(number, "copy_number")).from_(aliased(rows, "t"))
+    return exp.select("*").from_(aliased(numbered, "n")).where(exp.column("copy_number", table="n").eq(exp.Literal.number(1)))
 
 
 class EntityScope(Scope):

@@ -21,7 +21,6 @@ from cdp.project.reading import Reading, value_mark
 from cdp.project.schema import SEGMENT, Schema
 from cdp.project.snippet import SnippetErrors, query, safe_arithmetic
 
-
 _TABLE_PART = re.compile(r"[\w $@#-]{1,200}\Z")
 
 
@@ -84,32 +83,26 @@ def source_script(parts: SourceParts, table: str, renderer: Renderer) -> Script:
 def _key(rows: Rows) -> exp.Expr | None:
     """The row's key as text; of several columns, canonical JSON."""
     source = rows.source
-    names = list(source.key or [])
+    names, mark = list(source.key or []), source.at("key")
     if rows.node.entity is not None and rows.node.entity.key:
-        names = list(rows.node.entity.key)
+        for name in names:
+            _named(rows, name, "key", mark)
+        names, mark = list(rows.node.entity.key), rows.node.entity.at("key")
     if not names and rows.node.segment:
         spelled = rows.schema.envelope(rows.node, "message_id")
         names = [spelled] if spelled else []
     parts = []
     for name in names:
-        value = _named(rows, name, "key")
+        value = _named(rows, name, "key", mark)
         if value is not None:
             parts.append(as_text(value))
     if not parts:
         return None
-    if len(parts) == 1:
-        return parts[0]
-    pieces: list[exp.Expr] = []
-    for index, part in enumerate(parts):
-        pieces += [text("[" if index == 0 else ","), call("cdp_json_quote", part)]
-    return call("cdp_concat", *pieces, text("]"))
+    return composite(parts)
 
 
-def _named(rows: Rows, name: str, option: str) -> Typed | None:
+def _named(rows: Rows, name: str, option: str, mark: Mark | None) -> Typed | None:
     spelled = rows.node.spelling(name)
-    mark = rows.source.at(option)
-    if option == "key" and rows.node.entity is not None:
-        mark = rows.node.entity.at("key") or mark
     if spelled is None and rows.node.complete:
         rows.reading.unknown(
             "CDP112", f"`{option}` of {rows.node.name} names `{name}`, which is no column of it", name, rows.node.columns, "columns", mark
@@ -122,7 +115,7 @@ def _moment(rows: Rows, name: str | None, option: str) -> exp.Expr | None:
     if name is None:
         return None
     spelled = rows.schema.envelope(rows.node, name) if rows.node.segment else name
-    value = _named(rows, spelled or name, option)
+    value = _named(rows, spelled or name, option, rows.source.at(option))
     if value is None:
         return None
     if value.type in ("int", "decimal", "float", "bool", "list", "json"):
@@ -164,7 +157,7 @@ def _ids(
     marks = given.get(entity) if isinstance(given, dict) else None
     if not schema.nodes[entity].resolved:
         parts = [as_text(rows.snippet(sql, value_mark(given, entity))) for sql in ids]
-        columns[f"{name}_id"] = parts[0] if len(parts) == 1 else _composite(parts)
+        columns[f"{name}_id"] = composite(parts)
         return
     if entity not in resolved:
         return
@@ -178,7 +171,10 @@ def _ids(
     identifiers[name] = tuple(slots)
 
 
-def _composite(parts: list[exp.Expr]) -> exp.Expr:
+def composite(parts: list[exp.Expr]) -> exp.Expr:
+    """The texts of a key's columns as one: of several, canonical JSON; NULL where one of them is."""
+    if len(parts) == 1:
+        return parts[0]
     pieces: list[exp.Expr] = []
     for index, part in enumerate(parts):
         pieces += [text("[" if index == 0 else ","), call("cdp_json_quote", part)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from cdp.compile.plan import Plan, Statement, Step
 from cdp.errors import CdpError, GuardError, Problem, StatementError, WarehouseError
-from cdp.flow.results import Event, StepResult, Stop, Watch
+from cdp.flow.results import Event, StepResult, StepStatus, Stop, Watch
 from cdp.warehouse.base import Warehouse
 
 
@@ -63,22 +63,22 @@ class Builder:
             rows = self._carry_out(step, digest)
         except GuardError as error:
             return self._ended(step, "held", started, error)
-        except StatementError as error:
+        except StatementError as refused:
             found = self.explain(step) if self.explain is not None else None
-            if found is not None:
-                error = StatementError(found.code, found.message, hint=found.hint)
-            return self._ended(step, "failed", started, error)
+            told = refused if found is None else StatementError(found.code, found.message, hint=found.hint)
+            return self._ended(step, "failed", started, told)
         except WarehouseError as error:
             self._gone = error
             return self._ended(step, "failed", started, error)
         seconds = time.monotonic() - started
         return StepResult(step.id, step.resource, "done", seconds, rows, statement_hash=digest.hexdigest()[:16])
 
-    def _ended(self, step: Step, status: str, started: float, error: CdpError) -> StepResult:
-        seconds = time.monotonic() - started
+    def _ended(self, step: Step, status: StepStatus, started: float, error: CdpError) -> StepResult:
+        message = f"{error.message} ({error.hint})" if error.hint else error.message
         return StepResult(
-            step.id, step.resource, status, seconds, message=error.message + (f" ({error.hint})" if error.hint else ""), code=error.code, exit_code=error.exit_code  # type: ignore[arg-type]
-        )
+            step.id, step.resource, status, time.monotonic() - started,
+            message=message, code=error.code, exit_code=error.exit_code,
+        )  # fmt: skip
 
     def _carry_out(self, step: Step, digest: hashlib._Hash) -> int | None:
         """The step's statements, then its swap; the rows of the last table that was made."""

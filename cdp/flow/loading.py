@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
@@ -15,9 +14,10 @@ from cdp.destination.outcome import Operation
 from cdp.errors import Problem, ProjectError, suggestion
 from cdp.flow.results import Settings
 from cdp.flow.selection import Selection, select
-from cdp.project import Project, load, read_head
-from cdp.project.sync_model import Sync
+from cdp.project import ROOT_FILE, Project, load, read_head
+from cdp.project.model import ProjectFile
 from cdp.project.reading import Reading
+from cdp.project.sync_model import Sync
 from cdp.warehouse.profiles import Profile, Target, load_profile
 from cdp.warehouse.secrets import Secrets
 
@@ -51,22 +51,31 @@ def open_profile(settings: Settings, secrets: Secrets) -> tuple[Profile, Target,
     """
     root = settings.project_dir.resolve()
     try:
-        head = read_head(root)
-        profile = load_profile(root, head.profile or head.name, profiles_dir=settings.profiles_dir)
-        target = profile.target(settings.target, secrets)
+        profile, target = _open(root, read_head(root), settings, secrets)
     except ProjectError as error:
-        others = _others(root, settings)
+        others = _others(root, settings, secrets)
         raise ProjectError([*others, *(problem for problem in error.problems if problem not in others)]) from None
     project = load(root, variables={**target.vars, **settings.vars}, target={"name": target.name, "type": target.type})
     return profile, target, project
 
 
-def _others(root: Path, settings: Settings) -> list[Problem]:
+def _open(root: Path, head: ProjectFile, settings: Settings, secrets: Secrets) -> tuple[Profile, Target]:
+    profile = load_profile(root, head.profile or head.name, profiles_dir=settings.profiles_dir)
+    return profile, profile.target(settings.target, secrets)
+
+
+def _others(root: Path, settings: Settings, secrets: Secrets) -> list[Problem]:
     """What is wrong beside the profile or `cdp_project.yml`: the variables of a target are not known here."""
     project = load(root, variables=settings.vars, target={"name": settings.target or "default"})
     lower_project(project, project.reading, settings.as_of or datetime.now(UTC), "cdp", check=True)
     unsure = {problem.mark for problem in project.reading.problems if problem.code == "CDP110"}
-    return [problem for problem in project.reading.errors if problem.mark is None or problem.mark not in unsure]
+    found = [problem for problem in project.reading.errors if problem.mark is None or problem.mark not in unsure]
+    if any(problem.mark and problem.mark.file == ROOT_FILE for problem in found):  # then the profile was not looked at
+        try:
+            _open(root, project.file, settings, secrets)
+        except ProjectError as error:
+            found += error.problems
+    return found
 
 
 def load_all(settings: Settings, *, check: bool = False, wanted: Wanted | None = None, secrets: Secrets | None = None) -> Loaded:

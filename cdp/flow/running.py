@@ -12,10 +12,10 @@ from typing import Any
 
 from cdp import __version__
 from cdp.compile.compiler import Compiler
-from cdp.compile.steps import Names
 from cdp.compile.lower import Lowered, Wanted
 from cdp.compile.plan import SyncPlan
 from cdp.compile.render import text
+from cdp.compile.steps import Names
 from cdp.compile.windows import timestamp
 from cdp.errors import CdpError, ProjectError, WarehouseError
 from cdp.flow.artifacts import write_run_results

@@ -12,11 +12,11 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import ValidationError
 
 from cdp.errors import Mark, ProjectError
-from cdp.project.model import LATER_SPECS, Audience, Entity, Files, Lock, Policy, ProjectFile, Source, Trait
-from cdp.project.sync_model import LATER_MODES, MODES, Sync
+from cdp.project.model import LATER_SPECS, Audience, Entity, Files, Lock, Policy, ProjectFile, Relation, Source, Trait
 from cdp.project.part import Later, Resource
 from cdp.project.reader import Map, read
-from cdp.project.reading import Reading, key_mark, value_mark
+from cdp.project.reading import Reading, key_mark, value_mark, without
+from cdp.project.sync_model import LATER_MODES, MODES, Sync
 from cdp.project.values import project_names, render_values
 from cdp.project.words import name_problem
 
@@ -123,11 +123,9 @@ def _head(root: Path, reading: Reading) -> ProjectFile:
         head = ProjectFile.model_validate(data, context=reading)
     except ValidationError as error:
         reading.of_pydantic(error, data, "project")
-        ignore, given = data.get("ignore"), data.get("vars")
-        return ProjectFile(
-            version=1, name="project", vars=dict(given) if isinstance(given, Map) else {},
-            ignore=[part for part in ignore if isinstance(part, str)] if isinstance(ignore, list) else [],
-        )  # fmt: skip
+        name = data.get("profile") or data.get("name")  # by which a profile can be found
+        rest = {"version": 1, "name": name if isinstance(name, str) else "project"}
+        head = _rest(ProjectFile, _joined(without(data, error), rest), reading) or ProjectFile.model_validate(rest)
     if not is_zone(head.timezone):
         _no_zone(head.timezone, head.at("timezone"), reading)
         return head.model_copy(update={"timezone": "UTC"})
@@ -145,6 +143,21 @@ def is_zone(name: str) -> bool:
 
 def _no_zone(name: str, mark: Mark | None, reading: Reading) -> None:
     reading.unknown("CDP111", f"there is no time zone `{name}`", name, sorted(available_timezones()), "zones", mark)
+
+
+def _rest(model: type[Any], rest: Any, reading: Reading) -> Any:
+    """A part of what was right in its map, None where that makes no whole; nothing more is noted."""
+    try:
+        return model.model_validate(rest, context=Reading(reading.lines))
+    except ValidationError:
+        return None
+
+
+def _joined(data: Map, more: Mapping[str, Any]) -> Map:
+    """The map with some keys put in or in the place of others."""
+    result = Map({**data, **more})
+    result.at, result.keys_at, result.values_at = data.at, dict(data.keys_at), dict(data.values_at)
+    return result
 
 
 def _inverses(raw: Any) -> Iterator[str]:
@@ -221,18 +234,18 @@ class _Loader:
             for name in data[entity]:
                 self._name(name, "trait", data[entity].keys_at[name])
                 trait = self._part(Trait, data[entity], name, f"trait {entity}.{name}")
-                if trait is None or not self._one_kind(trait, entity, name):
+                if trait is None or not self._one_kind(trait, entity, name, data[entity].values_at[name]):
                     self.broken.add(("trait", f"{entity}.{name}"))
                 else:
                     self._put(self.traits.setdefault(entity, {}), name, trait, f"trait {entity}.", data[entity])
 
-    def _one_kind(self, trait: Trait, entity: str, name: str) -> bool:
+    def _one_kind(self, trait: Trait, entity: str, name: str, mark: Mark) -> bool:
         if len(trait.kinds) == 1:
             return True
         if trait.origin is None or not any(key in trait.origin for key in ("ntile", "rank", "query", "lookup", "from")):
             said = f"has both `{trait.kinds[0]}` and `{trait.kinds[1]}`" if trait.kinds else "says not what it is"
             self.reading.problem(
-                "CDP105", f"trait `{entity}.{name}` {said}", trait.at(), "one of count, sum, first, formula … with its path"
+                "CDP105", f"trait `{entity}.{name}` {said}", mark, "one of count, sum, first, formula … with its path"
             )
         return False
 
@@ -249,7 +262,22 @@ class _Loader:
             return
         if isinstance(resource, Source) and not self._zone(resource):
             resource = resource.model_copy(update={"timezone": "UTC"})
+        self._inner_names(resource)
         self._put(getattr(self, kind), name, resource, singular, data)
+
+    def _inner_names(self, resource: Resource) -> None:
+        """What a source or an entity names inside itself and we make columns of."""
+        origin = resource.origin if resource.origin is not None else Map()
+        if isinstance(resource, Entity):
+            for name in resource.attributes:
+                self._name(name, "attribute", key_mark(origin.get("attributes", {}), name))
+            for item in resource.identity.identifiers if resource.identity is not None else []:
+                for name, options in item.items():
+                    self._name(name, "identifier", options.at())
+        for name, relation in resource.relations.items() if isinstance(resource, Source | Entity) else ():
+            self._name(name, "relation", key_mark(origin.get("relations", {}), name))
+            if isinstance(relation, Relation) and relation.inverse is not None:
+                self._name(relation.inverse, "relation", relation.at("inverse"))
 
     def _mode(self, sync: Sync) -> bool:
         if sync.mode in MODES:
@@ -265,9 +293,11 @@ class _Loader:
         try:
             part = model.model_validate({} if raw is None else raw, context=self.reading)
         except ValidationError as error:
-            self.reading.of_pydantic(error, raw if raw is not None else data, what)
-            self.broken |= {("relation", inverse) for inverse in _inverses(raw)}
-            return None
+            self.reading.of_pydantic(error, raw, what, data.values_at[name])
+            part = _rest(model, without(raw, error), self.reading)
+            if part is None:
+                self.broken |= {("relation", inverse) for inverse in _inverses(raw)}
+                return None
         if isinstance(part, Resource):
             named = part.model_copy(update={"name": name})
             named._key_mark = data.keys_at[name]
@@ -313,12 +343,14 @@ def _lock(root: Path, reading: Reading) -> dict[str, dict[str, str]]:
     Lock.spell(data, reading)
     if data.get("version") != 1:
         reading.problem("CDP105", f"{LOCK_FILE} has no `version: 1`", value_mark(data, "version") or data.at, "make it again: cdp sources freeze")
+    raw = _joined(data, {"version": 1, "sources": data.get("sources") or {}})
+    lock: Lock | None = None
     try:
-        sources = Lock.model_validate({"version": 1, "sources": data.get("sources") or {}}, context=reading).sources
-        return {name: dict(columns) for name, columns in sources.items()}
+        lock = Lock.model_validate(raw, context=reading)
     except ValidationError as error:
-        reading.of_pydantic(error, data, "lock")
-        return {}
+        reading.of_pydantic(error, raw, "lock")
+        lock = _rest(Lock, without(raw, error), reading)
+    return {name: dict(columns) for name, columns in lock.sources.items()} if lock is not None else {}
 
 
 def _enabled(project: Project) -> Project:

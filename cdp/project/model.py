@@ -140,9 +140,7 @@ class Source(Resource):
     def _one_origin(self) -> Source:
         given = [name for name in ("table", "query", "file") if getattr(self, name) is not None]
         if len(given) != 1 and self.spec in (None, "segment"):
-            raise ValueError(
-                "needs one of `table`, `query` and `file`" if not given else f"has both `{given[0]}` and `{given[1]}`"
-            )
+            raise self.lacks("needs one of `table`, `query` and `file`" if not given else f"has both `{given[0]}` and `{given[1]}`")
         return self
 
 
@@ -220,7 +218,7 @@ class Entity(Resource):
     @model_validator(mode="after")
     def _resolved_or_keyed(self) -> Entity:
         if (self.identity is None) == (self.from_ is None):
-            raise ValueError("needs either `identity` (resolved) or `from` and `key` (keyed)")
+            raise self.lacks("needs either `identity` (resolved) or `from` and `key` (keyed)")
         if self.from_ is not None and not self.key:
             raise ValueError("is keyed and lacks its `key`")
         return self

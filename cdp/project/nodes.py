@@ -106,6 +106,20 @@ class Node:
         """Its rows are events."""
         return self.event is not None
 
+    @property
+    def key(self) -> list[str]:
+        """The columns that tell its rows apart. Without any, no relation can lead to them."""
+        if self.entity is not None and self.entity.key:
+            return self.entity.key
+        if self.source is not None and self.source.key:
+            return self.source.key
+        return ["message_id"] if self.segment else []
+
+    def one_row(self, keys: list[JoinKey]) -> bool:
+        """Whether these keys lead to one row at most."""
+        named = {snake(key.name) for key in keys if key.kind == "column"}
+        return any(key.kind == "id" for key in keys) or (bool(self.key) and {snake(name) for name in self.key} <= named)
+
     def names(self) -> list[str]:
         """Everything that may be named here, for suggestions."""
         own = [*self.attributes, *self.traits, *self.columns, *self.hops, *self.aliases]

@@ -45,6 +45,7 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True, defer_build=True)
 
     _origin: Map | None = PrivateAttr(default=None)
+    _later: bool = PrivateAttr(default=False)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -64,7 +65,12 @@ class Part(BaseModel):
             raise
         if isinstance(value, Map):
             part._origin = value
+        part._later = bool(later)
         return part
+
+    def lacks(self, message: str) -> ValueError | PydanticCustomError:
+        """The error of a map that lacks something: nothing more is said where what it has is not in this version."""
+        return PydanticCustomError(NOTED, "not in this version") if self._later else ValueError(message)
 
     @classmethod
     def _keys(cls) -> dict[str, Any]:

@@ -59,8 +59,8 @@ class Reading:
         """The problems that are no mere warnings."""
         return [problem for problem in self.problems if problem.severity == "error"]
 
-    def of_pydantic(self, error: ValidationError, root: Any, name: str) -> None:
-        """Note what pydantic found in `root`, each at the place its `loc` leads to."""
+    def of_pydantic(self, error: ValidationError, root: Any, name: str, place: Mark | None = None) -> None:
+        """Note what pydantic found in `root`, each at the place its `loc` leads to; `place` is that of a root without any."""
         told: set[tuple[int | str, ...]] = set()
         for detail in error.errors(include_url=False, include_input=True):
             if detail["type"] == NOTED:
@@ -71,10 +71,43 @@ class Reading:
             if loc != detail["loc"]:
                 told.add(loc)
             mark, path = locate(root, loc)
+            mark = mark or place
             where = f"{name}.{path}" if path else name
             message, hint = _say(dict(detail))
             length = len(str(detail["input"])) if isinstance(detail.get("input"), str | int | float) else 1
             self.problem("CDP105", f"`{where}` {message}", mark, hint, length=min(length, 60))
+
+
+def without(root: Any, error: ValidationError) -> Any:
+    """A copy of `root` without what is wrong in it, so that the rest can be looked at."""
+    result = _copied(root)
+    for detail in sorted(error.errors(include_url=False, include_input=False), key=lambda item: str(item["loc"]), reverse=True):
+        here, loc = result, _untagged(detail["loc"], result) or ()
+        for part in loc[:-1]:
+            here = here[part] if _holds(here, part) else None
+        if loc and _holds(here, loc[-1]):
+            del here[loc[-1]]
+            if isinstance(here, Seq):
+                del here.values_at[int(loc[-1])]
+    return result
+
+
+def _holds(container: Any, part: int | str) -> bool:
+    return (isinstance(container, Map) and part in container) or (
+        isinstance(container, Seq) and isinstance(part, int) and part < len(container)
+    )
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Map):
+        copy = Map((key, _copied(item)) for key, item in value.items())
+        copy.at, copy.keys_at, copy.values_at = value.at, dict(value.keys_at), dict(value.values_at)
+        return copy
+    if isinstance(value, Seq):
+        items = Seq(_copied(item) for item in value)
+        items.at, items.values_at = value.at, list(value.values_at)
+        return items
+    return value
 
 
 _TAGS = ("str", "int", "bool")

@@ -204,6 +204,7 @@ class Schema:
             self.lost.add((node.name, name))
             return
         if relation.by is not None:
+            self._has_key(other, name, mark)
             keys = tuple((self._key(node, own, mark), self._key(other, theirs, mark)) for own, theirs in relation.by.items())
         else:
             if node.source is None:
@@ -248,6 +249,7 @@ class Schema:
             other = self._node_named(str(right.pop("to", "")), mark)
             if other is None:
                 return
+            self._has_key(other, name, mark)
             pairs = tuple((self._key(link, its, mark), self._key(other, str(theirs), mark)) for its, theirs in right.items())
         if other is None or not pairs:
             self.reading.problem("CDP113", f"relation `{name}` has no right side", mark, "right: {its column: other's, to: node} or {ids: …}")
@@ -258,6 +260,11 @@ class Schema:
             back = Hop(link.name, other.name, link.name, True, tuple((theirs, own) for own, theirs in pairs))
             home = Hop(relation.inverse, link.name, node.name, False, tuple((its, own) for own, its in left))
             self._add(other, relation.inverse, (back, home), declared=True)
+
+    def _has_key(self, node: Node, relation: str, mark: Mark | None) -> None:
+        if node.source is not None and not node.key:
+            hint = f"its rows cannot be told apart: give {node.source.name} a `key:`"
+            self.reading.problem("CDP113", f"`{relation}` leads to `{node.name}`, which has no `key`", mark, hint, length=len(relation))
 
     def _node_named(self, name: str, mark: Mark | None) -> Node | None:
         found = self.nodes.get(self.taken.get(name, name))
@@ -290,7 +297,12 @@ class Schema:
         for node in self.nodes.values():
             if node.entity is None:
                 continue
-            kinds: dict[str, str] = dict.fromkeys(node.attributes, "an attribute")
+            kinds: dict[str, str] = {f"{name}_id": "the id of an entity" for name in self.project.entities}
+            for name in node.attributes:
+                if name in kinds:
+                    mark = self._attribute_mark(node.entity, name)
+                    self.reading.problem("CDP109", f"`{name}` of {node.name} is {kinds[name]} already", mark, length=len(name))
+                kinds[name] = "an attribute"
             for kind, names in (("a trait", node.traits), ("a relation", node.hops), ("an alias", node.aliases)):
                 for name in names:
                     if name in kinds:
@@ -300,6 +312,11 @@ class Schema:
                             trait.mark if trait is not None else node.entity.mark, "one entity has one namespace", length=len(name),
                         )  # fmt: skip
                     kinds[name] = kind
+
+    def _attribute_mark(self, entity: Entity, name: str) -> Mark | None:
+        if name in entity.attributes:
+            return _within(entity, "attributes", name)
+        return entity.identity.by_name[name].at() if entity.identity is not None else None
 
     def _follow_aliases(self) -> None:
         """An alias that leads nowhere is told where it is declared, and not again wherever it is used."""
@@ -321,7 +338,7 @@ class Schema:
         """Where a path leads from the rows of a node; raises PathError."""
         node, hops, names = self.nodes[node_name], (), path.split(".")
         hops_so_far: tuple[Hop, ...] = hops
-        depth = 0
+        inside: list[tuple[str, int]] = []  # aliases that are being followed, and how many names stand behind each
         while names:
             name = names[0]
             if name in node.ambiguous:
@@ -331,10 +348,13 @@ class Schema:
             elif (node.name, name) in self.lost:
                 raise PathError(f"`{name}` of {node.name} leads nowhere", noted=True)
             elif name in node.aliases:
+                alias = f"{node.name}.{name}"
+                inside = [(other, behind) for other, behind in inside if behind < len(names)]
+                cycle = [other for other, _ in inside]
+                if alias in cycle:
+                    raise PathError(f"a cycle of aliases: {' ► '.join([*cycle[cycle.index(alias) :], alias])}", code="CDP114")
+                inside.append((alias, len(names) - 1))
                 names[:1] = node.aliases[name]
-                depth += 1
-                if depth > 20:
-                    raise PathError(f"the alias `{name}` of {node.name} leads back to itself", code="CDP114")
                 continue
             else:
                 break
@@ -377,6 +397,9 @@ class Schema:
         """Whether a name is missing only because what would bring it could not be read."""
         broken = self.project.broken
         if node.entity is not None and node.entity.from_ is not None and node.source is None:
+            return True
+        other = self.nodes.get(name)
+        if other is not None and other.entity is not None and other.entity.from_ is not None and other.source is None:
             return True
         names = (("source", name), ("entity", name), ("relation", name), ("trait", f"{node.name}.{name}"))
         return any(item in broken for item in names)

@@ -28,7 +28,7 @@ class From(Part):
     def _one_origin(self) -> From:
         given = [name for name in ("audience", "entity", "source", "query") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError("needs one of `audience`, `entity`, `source` and `query`")
+            raise self.lacks("needs one of `audience`, `entity`, `source` and `query`")
         if self.query is not None and not self.key:
             raise ValueError("is a query and lacks its `key`")
         return self
@@ -86,11 +86,10 @@ class FieldMap(Part):
             )
             if here
         ]
-        later = self.model_extra or any(getattr(self, name) is not None for name in ("sql", "rows", "lookup"))
         if len(given) > 1:
             raise ValueError(f"has both `{given[0]}` and `{given[1]}`")
-        if not given and not later:
-            raise ValueError("needs one of column, constant, template, case and object")
+        if not given:
+            raise self.lacks("needs one of column, constant, template, case and object")
         return self
 
 

@@ -42,7 +42,7 @@ def recover(state: State, plan: SyncPlan, route: Route, names: Names, held: Leas
     if journal.exists() and read_journal(journal, str(run), target):
         ensure_refused(state, names)
         fields = _common(state, plan, names)
-        past = Folder.of(state, plan, route, names, run_id=str(run), account=account, fields=fields, bulk=False)
+        past = Folder.of(state, plan, route, names, run_id=str(run), account=account, fields=fields)
         past.load(target)
         past.fold(held)
     sweep(spools, str(run), plan.name)
@@ -167,5 +167,5 @@ def settle_adopted(state: State, folder: Folder, held: Lease, counts: Counts, no
     """Take every staged row as sent."""
     names = folder.names
     adopted = state.make(names.fold, "adopt", stage=names.stage, at=moment(now))
-    folder.fold(held, last=True)
+    folder.fold(held, plain=True, last=True)
     return replace(counts, adopted=adopted)

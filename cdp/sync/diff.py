@@ -18,7 +18,6 @@ from cdp.sync.expression import (
     any_differs,
     changed_bits,
     digest,
-    has_match,
     match_differs,
     match_ids,
 )
@@ -99,6 +98,16 @@ class Diffed:
         return self.aside.get("no_match_id", 0) + self.aside.get("not_preferred", 0)
 
 
+@dataclass(frozen=True)
+class Changes:
+    """Rows of one part that came, that stay but differ, that left, and whose match ids are others now."""
+
+    came: int
+    differ: int
+    left: int
+    rematched: int
+
+
 class Diff:
     """The diff of one sync in one run."""
 
@@ -138,55 +147,68 @@ class Diff:
         self.aside: str | None = None
         self.moves: str | None = None
         self.doubt: str | None = None
+        self.changes: dict[str, Changes] = {}
 
     def run(self) -> Diffed:
         """Make the new stage (`names.new`) and tell what is in it."""
         point("diff")
         queried = int(self.state.rows("count_rows", rows=self.plan.table)[0][0])
-        aside = self._set_aside()
+        self._prefer()
         self._follow_merges()
         self._doubts()
-        changes = self._changes()
-        if self.matched and not self.append and self._follow_matches(changes):
+        aside = self._compare()
+        if self.matched and not self.append and self._follow_matches():
             self._doubts()
-            changes = self._changes()
+            aside = self._compare()
         point("diffed")
-        self._operations(changes)
+        self._operations()
         self._number()
-        gone = changes[self.parts[0]][2]
-        return self._told(queried, aside, gone)
+        return self._told(queried, aside, self.changes[self.parts[0]].left)
 
     # rows that cannot be judged
 
-    def _set_aside(self) -> dict[str, int]:
-        kept = self.plan.table
-        if self.plan.prefer and not self.append:
-            kept = self.names.winners
-            columns = [c.name for c in self.state.warehouse.columns(self.plan.table) or ()]
-            self.state.make(
-                kept,
-                "winners",
-                rows=self.plan.table,
-                columns=columns,
-                match_ids=match_ids(self.plan.match),
-                matched=self.matched,
-                prefer=[{"column": name, "descending": descending} for name, descending in self.plan.prefer],
-            )
-        count = self.state.make(
+    def _prefer(self) -> None:
+        if not self.plan.prefer or self.append:
+            return
+        columns = [c.name for c in self.state.warehouse.columns(self.plan.table) or ()]
+        self.rows = self.names.winners
+        self.state.make(
+            self.rows,
+            "winners",
+            rows=self.plan.table,
+            columns=columns,
+            match_ids=match_ids(self.plan.match),
+            matched=self.matched,
+            prefer=[{"column": name, "descending": descending} for name, descending in self.plan.prefer],
+        )
+
+    def _compare(self) -> dict[str, int]:
+        """Make the diffs of all parts; rows set aside, by reason."""
+        for part in self.parts:
+            self._make_diff(part)
+        aside: dict[str, int] = {}
+        self.aside = None
+        if self._set_aside():
+            self.aside = self.names.aside
+            aside = {str(reason): int(rows) for reason, rows in self.state.rows("count_aside", aside=self.aside)}
+            for part in self.parts:
+                self.state.execute("take_aside", diff=self._diff_table(part), aside=self.aside)
+        for part in self.parts:
+            found = self.state.rows("count_changes", diff=self._diff_table(part))[0]
+            self.changes[part] = Changes(*(int(count) for count in found))
+        return aside
+
+    def _set_aside(self) -> int:
+        return self.state.make(
             self.names.aside,
             "aside",
             rows=self.plan.table,
-            kept=kept,
+            kept=self.rows,
+            diffs=[self._diff_table(part) for part in self.parts],
             matched=self.matched,
             unique_match=self.matched and not self.append,
-            has_match=has_match(self.plan.match),
             match=[one.column for one in self.plan.match],
         )
-        self.rows = kept
-        if not count:
-            return {}
-        self.aside = self.names.aside
-        return {str(reason): int(rows) for reason, rows in self.state.rows("count_aside", aside=self.aside)}
 
     # keys that changed
 
@@ -197,11 +219,10 @@ class Diff:
         if self.state.make(self.names.moves, "merge_moves", changes=self.plan.changes, upto=upto):
             self.moves = self.names.moves
 
-    def _follow_matches(self, changes: Mapping[str, tuple[int, int, int, int]]) -> bool:
+    def _follow_matches(self) -> bool:
         """A row that left and one that came with equal match ids are one row under another key."""
         part = self.parts[0]
-        came, _, left, _ = changes[part]
-        if not came or not left:
+        if not self.changes[part].came or not self.changes[part].left:
             return False
         diff = self._diff_table(part)
         found = self.state.make(f"{self.names.moves}__new", "match_moves", diff=diff, moves=self.moves)
@@ -233,38 +254,30 @@ class Diff:
         """Which ledgers this sync keeps."""
         return tuple(p for p, kept in (("record", self.route.record), ("list", self.route.members)) if kept)
 
-    def _changes(self) -> dict[str, tuple[int, int, int, int]]:
-        """Per part: rows that came, that differ, that left, whose match ids changed."""
-        found = {}
-        for part in self.parts:
-            fields = self.ledger.fields if part == "record" else ()
-            exists = self.ledger.exists if part == "record" else self.members_exist
-            table = self._diff_table(part)
-            self.state.make(
-                table,
-                "changes",
-                part=part,
-                rows=self.rows,
-                ledger=(self.names.ledger if part == "record" else self.names.members) if exists else None,
-                moves=self.moves,
-                aside=self.aside,
-                doubt=self.doubt,
-                append=self.append,
-                too_old=self._too_old(1),
-                resync=self.options.resync,
-                matched=self.matched,
-                rematches=self.matched and not self.append and not (part == "record" and self.route.by_remote_id),
-                match=[one.column for one in self.plan.match],
-                match_ids=match_ids(self.plan.match, "c"),
-                match_differs=match_differs(self.plan.match) if self.matched else None,
-                any_differs=any_differs(fields),
-                changed=changed_bits(fields),
-                columns=[known.column for known in fields],
-                sent=[known.column for known in fields if known.sent_type is not None],
-            )
-            came, differ, left, rematched = self.state.rows("count_changes", diff=table)[0]
-            found[part] = (int(came), int(differ), int(left), int(rematched))
-        return found
+    def _make_diff(self, part: str) -> None:
+        fields = self.ledger.fields if part == "record" else ()
+        exists = self.ledger.exists if part == "record" else self.members_exist
+        self.state.make(
+            self._diff_table(part),
+            "changes",
+            part=part,
+            rows=self.rows,
+            ledger=(self.names.ledger if part == "record" else self.names.members) if exists else None,
+            moves=self.moves,
+            doubt=self.doubt,
+            append=self.append,
+            too_old=self._too_old(1),
+            resync=self.options.resync,
+            matched=self.matched,
+            rematches=self.matched and not self.append and not (part == "record" and self.route.by_remote_id),
+            match=[one.column for one in self.plan.match],
+            match_ids=match_ids(self.plan.match, "c"),
+            match_differs=match_differs(self.plan.match) if self.matched else None,
+            any_differs=any_differs(fields),
+            changed=changed_bits(fields),
+            columns=[known.column for known in fields],
+            sent=[known.column for known in fields if known.sent_type is not None],
+        )
 
     def _too_old(self, times: int) -> exp.Expr | None:
         if not self.append or self.plan.since_us is None:
@@ -273,13 +286,13 @@ class Diff:
 
     # operations
 
-    def _operations(self, changes: Mapping[str, tuple[int, int, int, int]]) -> None:
+    def _operations(self) -> None:
         sources: list[exp.Expr] = []
         for part in self.parts:
-            came, differ, left, rematched = changes[part]
-            if came or differ:
+            found = self.changes[part]
+            if found.came or found.differ:
                 sources.append(self._enter(part))
-            if not self.append and (left or rematched or self.doubt or self.refused):
+            if not self.append and (found.left or found.rematched or self.doubt or self.refused):
                 sources.append(self._leave(part))
             if part == "record" and self.route.members:  # the list's statement asks which records are on their way
                 self._make_ops(sources)

@@ -185,7 +185,7 @@ class _Run:
             run_id=self.run_id, changes_upto=upto, account=self.account, now=self.horizon.now, adopt=adopt,
             selective=self.options.selective,
         )  # fmt: skip
-        folder = self._folder(ledger, bulk=facts.first_run or self.options.resync)
+        folder = self._folder(ledger, diff, diffed, bulk=facts.first_run or self.options.resync)
         if adopt:
             counts = settle_adopted(
                 self.state, folder, self.lease, self._counts(diffed, facts.invalid), self.horizon.now
@@ -193,7 +193,9 @@ class _Run:
             return self._closed(diffed, counts, None, facts)
         return self._sent(diffed, checked, folder, facts)
 
-    def _folder(self, ledger: Ledger, *, bulk: bool) -> Folder:
+    def _folder(self, ledger: Ledger, diff: Diff, diffed: Diffed, *, bulk: bool) -> Folder:
+        others = diffed.planned["change"] + diffed.planned["remove"] + diffed.held
+        others += sum(found.rematched for found in diff.changes.values())
         return Folder.of(
             self.state,
             self.plan,
@@ -203,6 +205,8 @@ class _Run:
             account=self.account,
             fields=ledger.fields,
             bulk=bulk and not self.options.log_all,
+            adds_only=others == 0 and diff.doubt is None,
+            refused=diff.refused is not None,
         )
 
     # sending
@@ -267,12 +271,12 @@ class _Run:
 
     def _fold(self, folder: Folder, journal: Journal, *, last: bool = False) -> None:
         target = self.spool.with_suffix(".fold")
-        count, end, batches = journal.expand(target)
+        portion = journal.expand(target)
         with released(self.warehouse):
-            if count or last:
+            if portion.verdicts or last:
                 folder.load(target)
-                folder.fold(self.lease, last=last)
-        journal.folded(end, batches)
+                folder.fold(self.lease, plain=portion.plain, last=last)
+        journal.folded(portion)
 
     def _last_fold(self, folder: Folder, journal: Journal) -> Halt | None:
         """Fold what is left; None when done, else why not: then the journal is kept, and the next run folds it."""

@@ -27,14 +27,12 @@ from cdp.sync.state import State
 
 @dataclass(frozen=True)
 class Folder:
-    """The statements of a fold, made once per run.
-
-    `fields` are those that stage and ledger both have as columns; `account` is noted beside every accepted row.
-    """
+    """The statements of a fold, made once per run: `plain` where every verdict is an acceptance, `mixed` for the rest."""
 
     state: State
     names: Names
-    statements: tuple[str, ...]
+    plain: tuple[str, ...]
+    mixed: tuple[str, ...]
     untried: str
 
     @classmethod
@@ -48,32 +46,41 @@ class Folder:
         run_id: str,
         account: str,
         fields: Sequence[Known],
-        bulk: bool,
+        bulk: bool = False,
+        adds_only: bool = False,
+        refused: bool = True,
     ) -> Folder:
-        """`bulk`: accepted adds stand in the log once per batch, not once per row."""
+        """`fields` are those that stage and ledger both have as columns; `account` is noted beside every accepted row.
+
+        `bulk`: accepted adds stand in the log once per batch, not once per row. `adds_only`: nothing but adds is staged;
+        `refused`: earlier runs left refused rows. The two save statements that would find nothing.
+        """
         base: dict[str, Any] = {"fold": names.fold, "stage": names.stage}
         log = {"log": state.table("sync_log"), "sync": text(plan.name)}
         main = names.ledger if route.record else names.members
-        statements = [state.sql("fold_log", **base, **log, ledger=main, entry=_entry(fields, route), bulk=bulk)]
-        if bulk:
-            statements.append(state.sql("fold_log_bulk", **base, **log))
+        entry = state.sql("fold_log", **base, **log, ledger=main, entry=_entry(fields, route), bulk=bulk)
+        batches = [state.sql("fold_log_bulk", **base, **log)] if bulk else []
+        ledgers = []
         for part, ledger, kept in (("record", names.ledger, route.record), ("list", names.members, route.members)):
             if kept:
-                statements += _ledger(state, base, part, ledger, account, fields if part == "record" else ())
-        refused = {**base, "refused": names.refused}
-        statements.append(state.sql("fold_refused", **refused, digest=digest([k.field for k in fields], "t")))
-        statements.append(state.sql("fold_settled", **refused))
-        statements.append(state.sql("fold_stage", **base))
+                columns = fields if part == "record" else ()
+                ledgers += _ledger(state, base, part, ledger, account, columns, removes=not adds_only)
+        bad = {**base, "refused": names.refused}
+        refusal = state.sql("fold_refused", **bad, digest=digest([k.field for k in fields], "t"))
+        settled = state.sql("fold_settled", **bad)
         note = {"sync_runs": state.table("sync_runs"), "sync": text(plan.name), "run_id": text(run_id)}
-        statements.append(state.sql("note_sync", **note, ledger=main, values=[]))
-        return cls(state, names, tuple(statements), state.sql("fold_untried", **base))
+        end = [state.sql("fold_stage", **base), state.sql("note_sync", **note, ledger=main, values=[])]
+        plain = [*([] if bulk and adds_only else [entry]), *batches, *ledgers, *([settled] if refused else []), *end]
+        mixed = [entry, *batches, *ledgers, refusal, settled, *end]
+        return cls(state, names, tuple(plain), tuple(mixed), state.sql("fold_untried", **base))
 
     def load(self, path: Path) -> None:
         """Bring expanded verdicts into the warehouse."""
         self.state.warehouse.load_json_lines(self.names.fold, path, FOLD)
 
-    def fold(self, lease: Lease, *, last: bool = False) -> None:
-        """Fold what was loaded; `last`, at the orderly end of a run: what was never tried is not in doubt.
+    def fold(self, lease: Lease, *, plain: bool = False, last: bool = False) -> None:
+        """Fold what was loaded. `plain`: acceptances only; `last`, at the orderly end of a run: what was never tried is
+        not in doubt.
 
         Raises LeaseError CDP434 where another run has taken over.
         """
@@ -81,7 +88,7 @@ class Folder:
         point("fold")
         with warehouse.transaction():
             lease.renew()
-            for statement in self.statements:
+            for statement in self.plain if plain else self.mixed:
                 warehouse.execute(statement)
             if last:
                 warehouse.execute(self.untried)
@@ -94,14 +101,21 @@ def _entry(fields: Sequence[Known], route: Route) -> exp.Expr:
 
 
 def _ledger(
-    state: State, base: dict[str, Any], part: str, ledger: str, account: str, fields: Sequence[Known]
+    state: State,
+    base: dict[str, Any],
+    part: str,
+    ledger: str,
+    account: str,
+    fields: Sequence[Known],
+    *,
+    removes: bool,
 ) -> list[str]:
     where = {**base, "ledger": ledger, "part": part}
     columns = [{"column": known.column, "omit": known.field.nulls == "omit"} for known in fields]
     return [
         state.sql("fold_ledger", **where, account=text(account), fields=columns),
         state.sql("fold_replaced", **where),
-        state.sql("fold_removed", **where),
+        *([state.sql("fold_removed", **where)] if removes else []),
     ]
 
 

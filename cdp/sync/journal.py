@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,16 @@ FOLD: Mapping[str, str] = {
     "at": "timestamp", "batch": "int",
 }  # fmt: skip
 """The columns of a verdict as the warehouse reads it: `n` numbers the row of the stage."""
+
+
+@dataclass(frozen=True)
+class Portion:
+    """What was read out of the journal for one fold: verdicts, whether all of them are acceptances, how far it reaches."""
+
+    verdicts: int
+    plain: bool
+    end: int
+    batches: int
 
 
 class Journal:
@@ -66,24 +77,21 @@ class Journal:
         if self._file is not None:
             os.fsync(self._file)
 
-    def expand(self, target: Path) -> tuple[int, int, int]:
-        """Write the verdicts that are not folded yet to `target`, one JSON object a line.
-
-        Returns how many, and what `folded` wants to hear: the place up to which it read and the batches up to there.
-        """
+    def expand(self, target: Path) -> Portion:
+        """Write the verdicts that are not folded yet to `target`, one JSON object a line."""
         end, batches = self._end, self.unfolded
-        if not end:
-            target.write_bytes(b"")
-            return 0, 0, 0
-        with self.path.open("rb") as lines:
-            lines.seek(self._folded)
-            count = _expand(lines.read(end - self._folded), target)
-        return count, end, batches
+        data = b""
+        if end:
+            with self.path.open("rb") as lines:
+                lines.seek(self._folded)
+                data = lines.read(end - self._folded)
+        verdicts, plain = _expand(data, target)
+        return Portion(verdicts, plain, end, batches)
 
-    def folded(self, end: int, batches: int) -> None:
-        """The warehouse has it: what was read up to `end` is not read again."""
-        self._folded = end
-        self.unfolded -= batches
+    def folded(self, portion: Portion) -> None:
+        """The warehouse has it: it is not read again."""
+        self._folded = portion.end
+        self.unfolded -= portion.batches
 
     def close(self, *, delete: bool) -> None:
         """Let go of the file; `delete` it where everything is folded."""
@@ -112,21 +120,23 @@ def read_journal(path: Path, run_id: str, target: Path) -> int:
     if not ours:
         path.replace(path.with_name(path.name + ".other"))
         return 0
-    return _expand(whole, target)
+    return _expand(whole, target)[0]
 
 
-def _expand(data: bytes, target: Path) -> int:
-    count = 0
+def _expand(data: bytes, target: Path) -> tuple[int, bool]:
+    """Write one line per verdict; how many, and whether all of them are acceptances."""
+    count, plain = 0, True
     with target.open("wb") as out:
         for line in data.splitlines():
             try:
                 told = orjson.loads(line)
                 pieces = _verdicts(told)
-            except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
+                plain = plain and all(len(row) == 2 or row[2] == "accepted" for row in told["rows"])
+            except (orjson.JSONDecodeError, KeyError, TypeError, IndexError, ValueError):
                 continue  # a line damaged on the disk: its batch is in doubt
             out.write(b"".join(pieces))
             count += len(pieces)
-    return count
+    return count, plain
 
 
 def _verdicts(told: Mapping[str, Any]) -> list[bytes]:

@@ -14,6 +14,7 @@ from cdp.sync.sender import Halt, Sender
 from cdp.sync.spool import Checked
 
 _TICK = 0.1  # seconds between two looks at the stop hook and at what waits to be folded
+_PAUSES = 4  # times as long as the last fold took
 _LOCKED_OUT = 20  # fold intervals without a fold: somebody else holds the warehouse, nothing more is sent
 
 
@@ -40,6 +41,7 @@ class Sending:
         self._batches = batches
         self._finished = asyncio.Event()
         self._last_fold = time.monotonic()
+        self._cost = 0.0  # seconds of the last fold
         self._folding: asyncio.Task[None] | None = None
         self.fenced: LeaseError | None = None
 
@@ -87,14 +89,19 @@ class Sending:
         waiting = self.journal.unfolded
         if not waiting:
             self._last_fold = now if self._folding is None else self._last_fold
-        elif self._folding is None or self._folding.done():
-            if waiting >= self._batches or now - self._last_fold >= self._interval:
-                self._folding = asyncio.create_task(self._fold_beside())
+        elif (self._folding is None or self._folding.done()) and self._due(waiting, now - self._last_fold):
+            self._folding = asyncio.create_task(self._fold_beside())
+
+    def _due(self, waiting: int, since: float) -> bool:
+        """A fast destination must not keep the warehouse folding without a pause."""
+        return since >= self._interval or (waiting >= self._batches and since >= _PAUSES * self._cost)
 
     async def _fold_beside(self) -> None:
         try:
+            began = time.monotonic()
             await asyncio.to_thread(self._fold)
             self._last_fold = time.monotonic()
+            self._cost = self._last_fold - began
         except LeaseError as error:
             self.fenced = error
             self.sender.stop(Halt(error.code, error.message, error.exit_code))

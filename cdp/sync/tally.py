@@ -22,10 +22,10 @@ class Tally:
         self.retries = 0
         self.bytes = 0
 
-    def add(self, change: Staged, status: str, *, counts: bool | None = None) -> None:
+    def add(self, change: Staged, status: str) -> None:
         """One verdict."""
         self.settled += 1
-        if change.counts if counts is None else counts:
+        if change.counts:
             self._rows[change.kind, status] += 1
         if status == "refused" and change.tries == 0:
             self.newly_refused += 1

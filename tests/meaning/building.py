@@ -129,14 +129,18 @@ def run_build(folder: Path, as_of: datetime, select: tuple[str, ...] = ()) -> Ru
     return result
 
 
-def answers(engine: Engine, audiences: Mapping[str, str], called: Mapping[str, tuple[str, ...]], entities: list[str]) -> Built:
+def answers(
+    engine: Engine, audiences: Mapping[str, str], called: Mapping[str, tuple[str, ...]], entities: list[str]
+) -> Built:
     """Members of audiences (name -> entity) and the rows of entities, under the names by which cases know them."""
     built = Built()
     names: dict[str, dict[str, str]] = {}
     for entity in entities:
         rows = records(engine, f"cdp.{entity}")
         by = called.get(entity, (f"{entity}_id",))
-        names[entity] = {row[f"{entity}_id"]: next((str(row[item]) for item in by if row[item] is not None), "?") for row in rows}
+        names[entity] = {
+            row[f"{entity}_id"]: next((str(row[item]) for item in by if row[item] is not None), "?") for row in rows
+        }
         assert len(set(names[entity].values())) == len(rows), f"two {entity} rows have one name: {names[entity]}"
         built.values[entity] = {names[entity][row[f"{entity}_id"]]: row for row in rows}
     for audience, entity in audiences.items():

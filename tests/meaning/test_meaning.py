@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from cdp.errors import ProjectError
 from cdp.flow import check
-from tests.meaning.building import Built, answers, engine_for, fill, freeze, plain, run_build, settings_of, write_project
+from tests.meaning.building import (
+    Built,
+    answers,
+    engine_for,
+    fill,
+    freeze,
+    plain,
+    run_build,
+    settings_of,
+    write_project,
+)
 from tests.meaning.world import Case, World, merged, worlds
 
 ENGINES = ("duckdb", "postgres")
@@ -50,7 +61,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
                     run_build(folder, world.as_of)
                     audiences = {case.name: case.entity for case in world.asked(lock) if case.members is not None}
                     done[key] = answers(engine, audiences, world.called, list(world.project["entities"]))
-                except Exception as error:  # noqa: BLE001 - kept, and raised in every case of this build
+                except Exception as error:  # kept, and raised in every case of this build
                     done[key] = error
             found = done[key]
             if isinstance(found, BaseException):
@@ -72,14 +83,32 @@ def test_the_language_means_what_the_case_says(world: str, engine: str, lock: bo
     assert {name: shown.get(name, "no such row") for name in asked} == asked, case.why
 
 
+@pytest.fixture(scope="session")
+def lock_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[World], str]:
+    """The text of a world's `sources.lock.yml`, made once."""
+
+    @cache
+    def made(name: str) -> str:
+        world, folder = worlds()[name], tmp_path_factory.mktemp(f"{name}_lock")
+        with engine_for("duckdb", folder, None) as engine:
+            write_project(folder, world.files(False), engine.profile)
+            fill(engine, world.tables)
+            freeze(folder, world.as_of)
+        return (folder / "sources.lock.yml").read_text(encoding="utf-8")
+
+    return lambda world: made(world.name)
+
+
 @pytest.mark.parametrize(("world", "case"), REFUSED)
-def test_what_makes_no_sense_is_refused_with_the_reason(world: str, case: Case, tmp_path: Path) -> None:
+def test_what_makes_no_sense_is_refused_with_the_reason(
+    world: str, case: Case, tmp_path: Path, lock_of: Callable[[World], str]
+) -> None:
     base = worlds()[world]
     assert case.refused is not None
     files = {**base.files(True), "cases.yml": merged(case.resources(), case.extra)}
     write_project(tmp_path, files, {"type": "duckdb", "path": "world.duckdb"})
+    (tmp_path / "sources.lock.yml").write_text(lock_of(base), encoding="utf-8")
     with pytest.raises(ProjectError) as caught:
-        result = check(settings_of(tmp_path, base.as_of))
-        raise ProjectError([problem for problem in result.problems if problem.severity == "error"])
+        check(settings_of(tmp_path, base.as_of))
     said = [f"{problem.code}: {problem.message}" for problem in caught.value.problems if problem.severity == "error"]
     assert any(case.refused["code"] in line and case.refused["says"] in line for line in said), (said, case.why)

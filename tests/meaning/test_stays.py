@@ -29,13 +29,17 @@ def test_a_stay_begins_when_it_was_found_and_follows_its_person(path: Path, engi
     data = document.data
     called = {entity: tuple(names) for entity, names in data["called"].items()}
     entities = list(data["project"]["entities"])
-    write_project(tmp_path, {"cdp_project.yml": {"version": 1, "name": "meaning"}, "base.yml": data["project"]}, engine.profile)
+    write_project(
+        tmp_path, {"cdp_project.yml": {"version": 1, "name": "meaning"}, "base.yml": data["project"]}, engine.profile
+    )
     for number, step in enumerate(data["builds"]):
         fill(engine, step["tables"])
         run_build(tmp_path, instant(step["as_of"]), tuple(step.get("select", ())))
         audiences = {name: data["project"]["audiences"][name]["of"] for name in data["project"]["audiences"]}
         found = answers(engine, audiences, called, entities)
-        entered = {name: {member: plain(at)[:19] for member, at in found.entered[name].items()} for name in step["members"]}
+        entered = {
+            name: {member: plain(at)[:19] for member, at in found.entered[name].items()} for name in step["members"]
+        }
         assert entered == step["members"], f"build {number}: {step['why']}"
         _look_at_stays(engine, step, found, number)
 
@@ -44,13 +48,25 @@ def _look_at_stays(engine: Engine, step: Mapping[str, Any], found: Built, number
     rows = [{name: plain(value) for name, value in row.items()} for row in records(engine, "cdp.audience_members")]
     for audience, expected in step.get("stays", {}).items():
         shown = sorted(
-            ([row["entity_id"], row["from_at"][:19], row["to_at"] and row["to_at"][:19]] for row in rows if row["audience"] == audience), key=str
+            (
+                [row["entity_id"], row["from_at"][:19], row["to_at"] and row["to_at"][:19]]
+                for row in rows
+                if row["audience"] == audience
+            ),
+            key=str,
         )
         assert shown == sorted(expected, key=str), f"build {number}: stays of {audience}"
     for audience, count in step.get("open", {}).items():
-        assert sum(1 for row in rows if row["audience"] == audience and row["to_at"] is None) == count, f"build {number}: open stays of {audience}"
+        assert sum(1 for row in rows if row["audience"] == audience and row["to_at"] is None) == count, (
+            f"build {number}: open stays of {audience}"
+        )
     for audience, ends in step.get("closed", {}).items():
         shown = sorted(row["to_at"][:19] for row in rows if row["audience"] == audience and row["to_at"] is not None)
         assert shown == ends, f"build {number}: closed stays of {audience}"
-    open_now = {name: {row["entity_id"] for row in rows if row["audience"] == name and row["to_at"] is None} for name in found.ids}
-    assert {name: open_now[name] for name in found.ids} == found.ids, f"build {number}: an open stay for each member, and no other"
+    open_now = {
+        name: {row["entity_id"] for row in rows if row["audience"] == name and row["to_at"] is None}
+        for name in found.ids
+    }
+    assert {name: open_now[name] for name in found.ids} == found.ids, (
+        f"build {number}: an open stay for each member, and no other"
+    )

@@ -94,7 +94,10 @@ def load_world(path: Path) -> World:
         data["project"],
         data["tables"],
         tuple(_case(item, data.get("of", "person")) for item in data["cases"]),
-        {name: (called,) if isinstance(called, str) else tuple(called) for name, called in data.get("called", {}).items()},
+        {
+            name: (called,) if isinstance(called, str) else tuple(called)
+            for name, called in data.get("called", {}).items()
+        },
         tuple(data.get("locks", (True, False))),
     )
 
@@ -108,7 +111,16 @@ def _case(item: Mapping[str, Any], of: str) -> Case:
     entity = item.get("of", of)
     name, why = item["case"], item["why"]
     if "trait" in item:
-        return Case(name, why, entity, trait=item["trait"], values=item.get("values"), refused=item.get("refused"), extra=item.get("extra", {}), typed=item.get("typed", False))
+        return Case(
+            name,
+            why,
+            entity,
+            trait=item["trait"],
+            values=item.get("values"),
+            refused=item.get("refused"),
+            extra=item.get("extra", {}),
+            typed=item.get("typed", False),
+        )
     audience: dict[str, Any] = {"of": {"entity": entity, "anonymous": item.get("anonymous", False)}}
     audience |= {key: item[key] for key in ("where", "limit") if key in item}
     members = frozenset(item["members"]) if "members" in item else None

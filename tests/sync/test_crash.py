@@ -145,27 +145,30 @@ def points(bench: Bench) -> list[tuple[str, int]]:
     return [(name, n) for name, count in counts.items() for n in range(1, count + 1)]
 
 
-def killed_at_every_point(bench: Bench, before: Rows, after: Rows, back: Rows) -> int:
-    """Kill the run that brings `after`, let the source become `back`, run again: nothing lost, little twice."""
-    bench.source(before)
+def killed_at_every_point(bench: Bench, *, back: bool) -> int:
+    """Kill a run that goes from one state to the other; `back`: the source returns to the first one meanwhile.
+
+    Then run again: nothing is lost, little goes twice. Returns the kills.
+    """
+    here, there = BEFORE, AFTER
+    bench.source(here)
     bench.run()
-    bench.source(after)
+    bench.source(there)
     todo = points(bench)
+    here, there = there, here
     kills = 0
     for name, n in todo:
-        bench.source(before)
-        bench.run()
-        assert bench.equal()
-        bench.source(after)
+        bench.source(there)
         start = bench.receiver.row_count
         ended = bench.run(fault=f"{name}:{n}:SIGKILL")
         kills += ended["signal"] == signal.SIGKILL
-        bench.source(back)
+        if back:
+            bench.source(here)
         assert bench.run() == {"signal": 0, "exit": 0}, (name, n)
         assert bench.equal(), (name, n)
-        needed = operations(before, after)
-        if back == after:
-            assert bench.receiver.row_count - start <= needed + IN_FLIGHT * ITEMS, (name, n)
+        if not back:
+            assert bench.receiver.row_count - start <= operations(here, there) + IN_FLIGHT * ITEMS, (name, n)
+            here, there = there, here
         bench.settled()
     return kills
 
@@ -177,17 +180,17 @@ def operations(before: Rows, after: Rows) -> int:
 
 @pytest.mark.slow
 def test_killed_at_every_point_nothing_is_lost_and_only_batches_in_flight_go_twice(bench: Bench) -> None:
-    assert killed_at_every_point(bench, BEFORE, AFTER, AFTER) >= 40
+    assert killed_at_every_point(bench, back=False) >= 40
 
 
 @pytest.mark.slow
 def test_killed_at_every_point_and_back_to_the_old_value_in_between(bench: Bench) -> None:
-    assert killed_at_every_point(bench, BEFORE, AFTER, BEFORE) >= 40
+    assert killed_at_every_point(bench, back=True) >= 40
 
 
 @pytest.mark.slow
 def test_killed_at_every_point_on_a_server(server_bench: Bench) -> None:
-    assert killed_at_every_point(server_bench, BEFORE, AFTER, AFTER) >= 40
+    assert killed_at_every_point(server_bench, back=False) >= 40
 
 
 @pytest.mark.slow
