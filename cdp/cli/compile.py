@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from cdp.cli.options import SELECTING, Options, command
+from cdp.cli.options import SELECTING, TIMED, Options, command
 from cdp.cli.output import Output, counted
 
 
-@command(SELECTING, name="compile")
+@command(SELECTING, TIMED, name="compile")
 def app(out: Output, options: Options) -> int:
     """Write the SQL of every step to target/compiled/<target>/ and target/manifest.json."""
     from cdp import flow

@@ -245,7 +245,12 @@ def _links(lowered: Lowered, entity: Entity) -> tuple[Link, ...]:
         relation = relation_of(source, lowered.schema)
     else:
         relation = table_named(always.table, project.file.dialect, always.at("table"), reading)
-    columns = [exp.alias_(exp.cast(exp.column(exp.to_identifier(name)), "TEXT"), name) for name in names]
+    lock = project.lock.get(always.table, {})  # a user's columns keep the spelling of their catalogue
+    spelled = {name: next((column for column in lock if column.lower() == name), None) for name in names}
+    columns = [
+        exp.alias_(exp.cast(exp.column(exp.to_identifier(spelled[name] or name, quoted=bool(spelled[name]))), "TEXT"), name)
+        for name in names
+    ]
     return (Link(exp.select(*columns).from_(aliased(relation, "l"))),)
 
 

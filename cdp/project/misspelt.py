@@ -14,31 +14,34 @@ Options = Mapping[str, tuple[str, ...]]  # operator -> its options
 
 
 def misspelt_operator(raw: dict[str, Any], known: Options, tests: Iterable[str], reading: Reading) -> list[str]:
-    """The operator that a map without one must mean: [] where it is a map of fields, or cannot be made out."""
-    options = {option for some in known.values() for option in some}
-    given = [key for key in raw if key in options]
+    """The operator that a map without one must mean: [] where it is a map of fields, or cannot be made out.
+
+    A column may have the name of an option (`state`), so only what cannot be fields is taken for a misspelt operator.
+    """
     for key in raw:
         near = did_you_mean(key, known)
-        if key in options or near is None or not (given or _is_operand(near, raw[key], tests)):
+        if near is None or not _may_stand(near, raw[key], tests):
+            continue
+        if not any(option in known[near] for option in raw) and near not in ("all", "any", "not"):
             continue
         hint = f"did you mean `{near}`? operators: {', '.join(known)}"
         reading.problem("CDP106", f"`{key}` is no operator", key_mark(raw, key), hint, length=len(key))
         rename(raw, key, near)
         return [near]
-    given = [key for key in given if isinstance(raw[key], dict)]  # {state: paid} can only be a column of that name
-    if given:
-        hint = f"write {', '.join(name for name in known if given[0] in known[name])} before it"
-        reading.problem("CDP106", f"`{given[0]}` without an operator", key_mark(raw, given[0]), hint, length=len(given[0]))
+    if isinstance(raw.get("where"), dict):
+        reading.problem("CDP106", "`where` without an operator", key_mark(raw, "where"), "write has or did before it", length=5)
     return []
 
 
-def _is_operand(operator: str, value: Any, tests: Iterable[str]) -> bool:
-    """Whether a value goes with an operator and cannot be a test of a field."""
-    if operator in ("all", "any"):
+def _may_stand(operator: str, value: Any, tests: Iterable[str]) -> bool:
+    """Whether a value goes with an operator and is hardly a test of a field."""
+    if operator in ("all", "any", "sequence"):
         return isinstance(value, list) and any(isinstance(item, dict) for item in value)
     if operator == "not":
         return isinstance(value, dict) and not any(did_you_mean(key, tests) for key in value)
-    return False
+    if operator in ("did", "did_not"):
+        return not isinstance(value, dict) or list(value) == ["starts_with"]
+    return isinstance(value, str)
 
 
 def misspelt_options(name: str, raw: dict[str, Any], known: tuple[str, ...], reading: Reading) -> None:

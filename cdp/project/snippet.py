@@ -135,6 +135,8 @@ def query(text: str, dialect: str) -> Query:
     tree = source.parsed(None)
     if not isinstance(tree, exp.Select | exp.SetOperation):
         raise SnippetErrors([source.error("CDP121", "this is no SELECT", tokens[0])])
+    if not tree.selects:
+        raise SnippetErrors([source.error("CDP121", "this selects nothing", tokens[0])])
     outputs = source.outputs(tree)
     tables = tuple(source.tables(tree))
     checked, columns, functions = source.checked(tree, {**EXPRESSION, **QUERY}, query=True)

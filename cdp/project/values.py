@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jinja2
+from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from cdp.errors import Mark, suggestion
@@ -21,12 +22,12 @@ MAX_LENGTH = 100_000
 class _Bounded(ImmutableSandboxedEnvironment):
     """A sandbox in which no expression can grow without bound."""
 
-    intercepted_binops = frozenset({"*", "**"})
+    intercepted_binops = frozenset({"*", "**", "%"})
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         sizes = [value if isinstance(value, int) else len(value) for value in (left, right) if hasattr(value, "__len__")
                  or isinstance(value, int)]  # fmt: skip
-        if operator == "**" or (len(sizes) == 2 and abs(sizes[0] * sizes[1]) > MAX_LENGTH):
+        if operator == "**" or (operator == "%" and isinstance(left, str)) or (operator == "*" and len(sizes) == 2 and abs(sizes[0] * sizes[1]) > MAX_LENGTH):
             raise jinja2.TemplateRuntimeError(f"`{operator}` may grow too large here")
         return super().call_binop(context, operator, left, right)
 
@@ -44,6 +45,24 @@ def render_values(data: Any, names: Mapping[str, Any], reading: Reading, mark: M
     environment.globals.clear()
     environment.globals.update(names)
     return _walk(data, environment, reading, mark)
+
+
+# what an expression is made of: no attributes but those of the target, no methods, no filters that grow
+_FILTERS = frozenset({"abs", "d", "default", "first", "float", "int", "last", "length", "lower", "round", "string", "trim", "upper"})
+
+
+def _checked(tree: nodes.Node, names: Mapping[str, Any]) -> None:
+    """Raise where an expression reaches further than names, literals and operators."""
+    for node in tree.find_all(nodes.Node):
+        wrong = None
+        if isinstance(node, nodes.Call) and not (isinstance(node.node, nodes.Name) and node.node.name in names):
+            wrong = "a call of something else than var()"
+        elif isinstance(node, nodes.Getattr | nodes.Getitem) and not (isinstance(node.node, nodes.Name) and node.node.name == "target"):
+            wrong = "an attribute of something else than target"
+        elif isinstance(node, nodes.Filter) and node.name not in _FILTERS:
+            wrong = f"the filter `{node.name}`"
+        if wrong is not None:
+            raise jinja2.TemplateRuntimeError(f"{wrong} may not stand here")
 
 
 def _scalar(value: Any) -> Any:
@@ -86,6 +105,7 @@ def _render(text: str, environment: _Bounded, reading: Reading, mark: Mark | Non
         return text
     inner = text.strip()
     try:
+        _checked(environment.parse(text), environment.globals)
         if inner.startswith("{{") and inner.endswith("}}") and inner.count("{{") == 1:
             value = environment.compile_expression(inner[2:-2], undefined_to_none=False)()
             if isinstance(value, jinja2.Undefined):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from cdp.errors import ProjectError
+from cdp.errors import CdpError, ProjectError
 from cdp.flow import check
 from tests.meaning.building import (
     Built,
@@ -42,33 +41,35 @@ Builder = Callable[[World, str, bool], Built]
 
 
 @pytest.fixture(scope="session")
-def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Builder:
     """Builds a world on an engine, once; a build that failed fails all its cases."""
-    done: dict[tuple[str, str, bool], Built | BaseException] = {}
-    with ExitStack() as stack:
+    done: dict[tuple[str, str, bool], Built | CdpError | AssertionError] = {}
 
-        def builder(world: World, kind: str, lock: bool) -> Built:
-            key = (world.name, kind, lock)
-            if key not in done:
-                dsn = request.getfixturevalue("postgres_dsn") if kind == "postgres" else None
-                folder = tmp_path_factory.mktemp(f"{world.name}_{kind}")
-                try:
-                    engine = stack.enter_context(engine_for(kind, folder, dsn))
-                    write_project(folder, world.files(lock), engine.profile)
-                    fill(engine, world.tables)
-                    if lock:
-                        freeze(folder, world.as_of)
-                    run_build(folder, world.as_of)
-                    audiences = {case.name: case.entity for case in world.asked(lock) if case.members is not None}
-                    done[key] = answers(engine, audiences, world.called, list(world.project["entities"]))
-                except Exception as error:  # kept, and raised in every case of this build
-                    done[key] = error
-            found = done[key]
-            if isinstance(found, BaseException):
-                raise found
+    def builder(world: World, kind: str, lock: bool) -> Built:
+        key = (world.name, kind, lock)
+        if key not in done:
+            dsn = request.getfixturevalue("postgres_dsn") if kind == "postgres" else None
+            try:
+                done[key] = _build(world, kind, lock, tmp_path_factory.mktemp(f"{world.name}_{kind}"), dsn)
+            except (CdpError, AssertionError) as error:
+                done[key] = error
+        found = done[key]
+        if isinstance(found, Built):
             return found
+        raise found
 
-        yield builder
+    return builder
+
+
+def _build(world: World, kind: str, lock: bool, folder: Path, dsn: str | None) -> Built:
+    with engine_for(kind, folder, dsn) as engine:
+        write_project(folder, world.files(lock), engine.profile)
+        fill(engine, world.tables)
+        if lock:
+            freeze(folder, world.as_of)
+        run_build(folder, world.as_of)
+        audiences = {case.name: case.entity for case in world.asked(lock) if case.members is not None}
+        return answers(engine, audiences, world.called, list(world.project["entities"]))
 
 
 @pytest.mark.parametrize(("world", "engine", "lock", "case"), BUILT)

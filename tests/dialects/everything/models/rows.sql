@@ -1,0 +1,1 @@
+SELECT b.mail, b.total, b.made FROM bills AS b WHERE b.paid
