@@ -78,7 +78,9 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str | None:
         return by_lower[lower]
     close = [choice for choice in by_lower if _one_edit(lower, choice)]
     if close:  # of several: one of the same length, then the most alike
-        best = max(close, key=lambda choice: (len(choice) == len(lower), difflib.SequenceMatcher(None, lower, choice).ratio()))
+        best = max(
+            close, key=lambda choice: (len(choice) == len(lower), difflib.SequenceMatcher(None, lower, choice).ratio())
+        )
         return by_lower[best]
     near = difflib.get_close_matches(lower, by_lower, n=1, cutoff=0.6)
     return by_lower[near[0]] if near else None

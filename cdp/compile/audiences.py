@@ -69,12 +69,12 @@ def audience_step(
 
 def moved_stays(renderer: Renderer, entity: str, places: Places, run_id: str, clock: Clock) -> Moved:
     """What follows a merge of ids: the earliest open stay is kept under the new id, the others end."""
-    moved = f"{places.schema}.tmp_stays_{entity}"
+    moved, stays = f"{places.schema}.tmp_stays_{entity}", f"{places.state_schema}.stays"
     values = {
-        "stays": f"{places.state_schema}.stays", "changes": f"{places.state_schema}.{entity}_changes", "moved": moved,
+        "stays": stays, "changes": f"{places.state_schema}.{entity}_changes", "moved": moved,
         "entity": text(entity), "run_id": text(run_id), "as_of": clock.literal(),
     }  # fmt: skip
     statements = [renderer.statement("compile/stays_moved", f"stays of {entity} that move", "table", moved, **values)]
     for template in ("stays_forget", "stays_merge", "stays_keep"):
-        statements.append(renderer.statement(f"compile/{template}", f"{template} of {entity}", "run", values["stays"], **values))  # type: ignore[arg-type]
+        statements.append(renderer.statement(f"compile/{template}", f"{template} of {entity}", "run", stays, **values))
     return Moved(tuple(statements), (moved,))

@@ -108,7 +108,11 @@ class Comparer:
         numbers, others = kinds & set(NUMBERS), kinds - set(NUMBERS)
         if len(others) > 1 or (others and numbers):
             raise Unfit(f"the values are of several types ({', '.join(sorted(str(kind) for kind in kinds))})")
-        operand = others.pop() if others else ("decimal" if "decimal" in numbers or "float" in numbers else "int" if numbers else None)
+        operand = (
+            others.pop()
+            if others
+            else ("decimal" if "decimal" in numbers or "float" in numbers else "int" if numbers else None)
+        )
         if value.loose:
             if operand == "int":
                 return "decimal"
@@ -124,7 +128,11 @@ class Comparer:
             return "text"
         hint = None
         if kind == "text" and operand in NUMBERS:
-            hint = 'put the value in quotes: "…"' if operator in ("eq", "in") else "give the column a number type under `columns:`"
+            hint = (
+                'put the value in quotes: "…"'
+                if operator in ("eq", "in")
+                else "give the column a number type under `columns:`"
+            )
         elif kind in NUMBERS and operand == "text":
             hint = "take the quotes away"
         elif kind == "bool":
@@ -166,7 +174,9 @@ class Comparer:
         if operator in ("before", "after") and kind not in TIMES:
             raise Unfit(f"it is {kind}, not a time")
         if operator != "eq" and kind in ("text", "bool", "list", "json"):
-            raise Unfit(f"values of type {kind} have no order that is the same on every engine", "compare numbers or times")
+            raise Unfit(
+                f"values of type {kind} have no order that is the same on every engine", "compare numbers or times"
+            )
         return build(this=read_as(value, kind, self.zone), expression=self._operand(asked, kind))
 
     def _moment(self, value: Typed, operator: str) -> exp.Expr:
@@ -188,7 +198,9 @@ class Comparer:
             if not asked:
                 return exp.false()
             kind = self._kind(value, list(asked), "in")
-            return exp.In(this=read_as(value, kind, self.zone), expressions=[self._operand(item, kind) for item in asked])
+            return exp.In(
+                this=read_as(value, kind, self.zone), expressions=[self._operand(item, kind) for item in asked]
+            )
         parts = [self._holds(value, item) for item in asked]
         if not parts:
             return exp.false()
@@ -238,7 +250,11 @@ class Comparer:
         month = exp.Extract(this=exp.var("MONTH"), expression=day_of)
         of_month = exp.Extract(this=exp.var("DAY"), expression=day_of.copy())
         code = exp.Add(this=exp.Mul(this=month, expression=exp.Literal.number(100)), expression=of_month)
-        return exp.In(this=exp.Paren(this=code), expressions=[exp.Literal.number(item) for item in wanted]) if wanted else exp.false()
+        return (
+            exp.In(this=exp.Paren(this=code), expressions=[exp.Literal.number(item) for item in wanted])
+            if wanted
+            else exp.false()
+        )
 
 
 def answer(value: Decimal | None, test: Test) -> bool | None:

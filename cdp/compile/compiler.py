@@ -75,7 +75,11 @@ class Compiler(People):
         for level in sorted(levels):
             before = [*base, *done]
             leaves = self._leaves(level, [plan for plan in built if plan.level == level], before)
-            named = [plan for plan in built if plan.level == level and (plan.entity, plan.trait.name) in self.lowering.named_traits]
+            named = [
+                plan
+                for plan in built
+                if plan.level == level and (plan.entity, plan.trait.name) in self.lowering.named_traits
+            ]
             for entity in sorted({plan.entity for plan in named}):
                 self._traits(entity, level, [plan for plan in named if plan.entity == entity], [*before, *leaves])
                 done.append(f"traits:{entity}:{level}")
@@ -111,7 +115,9 @@ class Compiler(People):
             ordered=_in_order(ranked),
         )  # fmt: skip
 
-    def _projection(self, target: str, scope: Scope, columns: dict[str, exp.Expr], where: exp.Expr | None = None) -> Statement:
+    def _projection(
+        self, target: str, scope: Scope, columns: dict[str, exp.Expr], where: exp.Expr | None = None
+    ) -> Statement:
         """One row per entity of a scope: expressions over its own columns and its leaves."""
         joins = dict(scope.joins)
         trees = self.lowering.dispatch.filled([*columns.values(), *([where] if where is not None else [])], joins)
@@ -124,9 +130,18 @@ class Compiler(People):
 
     def _traits(self, entity: str, level: int, plans: list[TraitPlan], needs: list[str]) -> None:
         table = self.table(f"tmp_traits_{entity}_{level}")
-        columns = {number_of(entity): exp.column(number_of(entity), table="e"), **{plan.trait.name: plan.tree for plan in plans}}
+        columns = {
+            number_of(entity): exp.column(number_of(entity), table="e"),
+            **{plan.trait.name: plan.tree for plan in plans},
+        }
         scope = self.lowering.scope(entity)
-        self._one(f"traits:{entity}:{level}", f"entity:{entity}", table, lambda: self._projection(table, scope, columns), needs)
+        self._one(
+            f"traits:{entity}:{level}",
+            f"entity:{entity}",
+            table,
+            lambda: self._projection(table, scope, columns),
+            needs,
+        )
 
     def _audiences(self, entity: str, level: int, number: int, plans: list[AudiencePlan], needs: list[str]) -> None:
         """One projection of verdicts for many audiences, then each audience's own table."""
@@ -150,11 +165,17 @@ class Compiler(People):
         columns: dict[str, exp.Expr] = {f"{entity}_id": exp.column(f"{entity}_id", table="e")}
         personal: set[str] = set()
         if node.resolved:
-            for name in dict.fromkeys([*(item.name for item in self.lowered.identifiers[entity]), *self.lowered.attributes[entity]]):
+            for name in dict.fromkeys(
+                [*(item.name for item in self.lowered.identifiers[entity]), *self.lowered.attributes[entity]]
+            ):
                 columns[name] = exp.column(name, table="e")
                 if self.lowered.is_personal(entity, name):
                     personal.add(name)
-            columns |= {f"{other}_id": exp.column(f"{other}_id", table="e") for origin, other in self.lowered.entity_ids if origin == entity}
+            columns |= {
+                f"{other}_id": exp.column(f"{other}_id", table="e")
+                for origin, other in self.lowered.entity_ids
+                if origin == entity
+            }
         elif node.source is not None:
             self._keyed_columns(entity, columns, personal)
         scope = self.lowering.scope(entity)
@@ -178,7 +199,16 @@ class Compiler(People):
         def script() -> Script:
             yield self._projection(f"{target}__new", scope, columns)
 
-        self.add(Step(f"entity:{entity}", f"entity:{entity}", script, publishes=(target,), views=(view,), needs=tuple(dict.fromkeys(needs))))
+        self.add(
+            Step(
+                f"entity:{entity}",
+                f"entity:{entity}",
+                script,
+                publishes=(target,),
+                views=(view,),
+                needs=tuple(dict.fromkeys(needs)),
+            )
+        )
 
     def _reads_personal(self, entity: str, path: str) -> bool:
         """A trait that hands on a personal column is personal itself."""
@@ -208,7 +238,9 @@ class Compiler(People):
         needs = [step.id for step in self.steps if step.id.startswith(("rows:", "ent:", "traits:", "leaves:"))]
         audience = found.sync.from_.audience
         excluded = [item for policy in self.lowered.project.policies.values() for item in policy.exclude]
-        for other in dict.fromkeys([*([audience] if audience else []), *excluded, *self._joined_audiences(found.scope)]):
+        for other in dict.fromkeys(
+            [*([audience] if audience else []), *excluded, *self._joined_audiences(found.scope)]
+        ):
             if other in self.lowering.audiences:
                 needs.append(f"audience:{other}")
 
@@ -220,7 +252,11 @@ class Compiler(People):
             for table in fresh:
                 yield self._statement("newest_rows", f"{table}__new", sources=read)
 
-        self.add(Step(f"mapped:{name}", f"sync:{name}", script, publishes=(target, *fresh), needs=tuple(dict.fromkeys(needs))))
+        self.add(
+            Step(
+                f"mapped:{name}", f"sync:{name}", script, publishes=(target, *fresh), needs=tuple(dict.fromkeys(needs))
+            )
+        )
 
     def _read_by(self, resource: str) -> list[str]:
         """The nodes whose sources a resource is made of, at any depth."""
@@ -230,13 +266,18 @@ class Compiler(People):
                 if used not in found:
                     found.add(used)
                     pending.append(used)
-        nodes = {self.schema.taken.get(name, name) for name in (item.removeprefix("source:") for item in found if item.startswith("source:"))}
+        nodes = {
+            self.schema.taken.get(name, name)
+            for name in (item.removeprefix("source:") for item in found if item.startswith("source:"))
+        }
         return sorted(nodes & set(self.lowered.parts))
 
     def _stays(self) -> None:
         """`audience_members`: every stay in every audience, as a view over the master."""
         view = self.table("audience_members")
-        shown = self.renderer.statement("compile/audience_members", view, "view", view, stays=f"{self.names.state_schema}.stays")
+        shown = self.renderer.statement(
+            "compile/audience_members", view, "view", view, stays=f"{self.names.state_schema}.stays"
+        )
         self.add(Step("views", "views", lambda: _each([]), views=(shown,)))
 
     def _joined_audiences(self, scope: Scope) -> list[str]:
@@ -250,10 +291,8 @@ def _in_order(ranked: Ranked) -> exp.Expr:
 
 
 def _each(statements: list[Statement]) -> Script:
-    for statement in statements:
+    for statement in statements:  # noqa: UP028 (`yield from` a list takes no answers)
         yield statement
-
-
 
 
 def _output(name: str) -> str | exp.Identifier:

@@ -111,7 +111,9 @@ class Lowerer:
             kinds[str(use)] = value.type or "text"
             return as_text(value) if value.loose else value.tree
 
-        found = lower_snippet(condition.text, self.tables.dialect, condition.mark, self.reading, column, kinds, boolean=True)
+        found = lower_snippet(
+            condition.text, self.tables.dialect, condition.mark, self.reading, column, kinds, boolean=True
+        )
         return true_or_false(found.tree)
 
     # ------------------------------------------------------------------------------------------ audiences
@@ -129,11 +131,15 @@ class Lowerer:
         alias = f"{scope.alias}_in_{condition.audience}"
         if len(alias) > 63:  # Postgres would cut it, and two could become one
             alias = f"{alias[:50]}_{digest(alias)}"
-        scope.join(alias, relation, exp.column(f"{entity}_id", table=alias).eq(exp.column(f"{entity}_id", table=scope.alias)))
+        scope.join(
+            alias, relation, exp.column(f"{entity}_id", table=alias).eq(exp.column(f"{entity}_id", table=scope.alias))
+        )
         inside: exp.Expr = exp.not_(exp.Is(this=exp.column(f"{entity}_id", table=alias), expression=exp.null()))
         if condition.since is not None:
             entered = exp.column("entered_at", table=alias)
-            inside = exp.and_(inside, *(self._since(entered, comparison, condition.mark) for comparison in condition.since))
+            inside = exp.and_(
+                inside, *(self._since(entered, comparison, condition.mark) for comparison in condition.since)
+            )
         return exp.not_(inside) if condition.negative else inside
 
     def _since(self, entered: exp.Expr, comparison: Comparison, mark: Mark | None) -> exp.Expr:
@@ -141,7 +147,9 @@ class Lowerer:
         orders = {"gte": exp.LTE, "gt": exp.LT, "lte": exp.GTE, "lt": exp.GT}
         length = duration(comparison.value)
         if comparison.operator not in orders or length is None:
-            self.reading.problem("CDP115", "`for` needs a duration to compare with", comparison.mark or mark, "such as {gte: 7d}")
+            self.reading.problem(
+                "CDP115", "`for` needs a duration to compare with", comparison.mark or mark, "such as {gte: 7d}"
+            )
             return exp.false()
         build = orders[comparison.operator]
         return true_or_false(build(this=entered.copy(), expression=timestamp(self.tables.clock.back(length))))
@@ -171,7 +179,10 @@ class Lowerer:
         there: exp.Expr = exp.not_(exp.Is(this=row.key(hops[-1].keys[0][1]), expression=exp.null()))
         if condition.measures or condition.first or condition.last or condition.during:
             self.reading.problem(
-                "CDP117", f"`{condition.path}` leads to one row: there is nothing to add up", condition.mark, "ask it in `where:`"
+                "CDP117",
+                f"`{condition.path}` leads to one row: there is nothing to add up",
+                condition.mark,
+                "ask it in `where:`",
             )
         found: exp.Expr = there
         if condition.where is not None:
@@ -196,7 +207,9 @@ class Lowerer:
             return exp.false()
         detailed = condition.days or condition.measures or condition.first or condition.last
         if len(streams) > 1 and detailed:
-            self.reading.later("`days`, sums, first and last over several streams at once (name one in `from:`)", condition.mark)
+            self.reading.later(
+                "`days`, sums, first and last over several streams at once (name one in `from:`)", condition.mark
+            )
             return exp.false()
         with self.tables.leaf():
             return self._did_in(streams, condition, scope)
@@ -237,7 +250,12 @@ class Lowerer:
             return None
         if name not in known:
             self.reading.unknown(
-                "CDP112", f"`{name}` is no event stream of {scope.node.name}", name, known, "streams", condition.from_mark or condition.mark
+                "CDP112",
+                f"`{name}` is no event stream of {scope.node.name}",
+                name,
+                known,
+                "streams",
+                condition.from_mark or condition.mark,
             )
             return None
         place = scope.place(name, condition.mark)
@@ -286,7 +304,9 @@ class Lowerer:
             return []
         bounds = self.tables.clock.bounds(window)
         if bounds is None:
-            self.reading.problem("CDP107", "a time in this window is no time", window.mark or mark, "such as 2026-01-31 or 90 days ago")
+            self.reading.problem(
+                "CDP107", "a time in this window is no time", window.mark or mark, "such as 2026-01-31 or 90 days ago"
+            )
             return []
         start, end = bounds
         parts: list[exp.Expr] = []
@@ -321,7 +341,9 @@ class Lowerer:
         if condition.count is not None:
             tree = comparer.test(Typed(counted, "int"), condition.count, "count", condition.mark)
             ask([count], tree, answer(ZERO, condition.count))
-        elif match == "any" and not (condition.measures or condition.first or condition.last or getattr(condition, "days", None)):
+        elif match == "any" and not (
+            condition.measures or condition.first or condition.last or getattr(condition, "days", None)
+        ):
             ask([count], exp.GTE(this=counted, expression=exp.Literal.number(1)), False)
         if isinstance(condition, Did) and condition.days is not None:
             at = rows.row_at

@@ -127,7 +127,11 @@ class Dispatch:
         for _, members in sorted(sorted_leaves.items()):
             group: _Group | None = None
             for leaf in members:
-                fresh = [aggregate for aggregate in leaf.aggregates if group is None or aggregate.name not in group.aggregates]
+                fresh = [
+                    aggregate
+                    for aggregate in leaf.aggregates
+                    if group is None or aggregate.name not in group.aggregates
+                ]
                 if group is None or len(group.aggregates) + len(fresh) > facts.aggregates_per_scan:
                     group = _Group(f"{self.schema}.tmp_g_{name}_{len(groups)}")
                     groups.append(group)
@@ -211,6 +215,11 @@ def _class_of(leaf: Leaf, by_window: bool) -> tuple[str, str, str]:
                 equality = text
             elif not equality or (leaf.scan.event or "") not in equality:
                 equality = equality or text
-        elif by_window and isinstance(inner, exp.GTE | exp.LT) and ".row_at" in f".{inner.this.sql()}" and isinstance(inner, exp.GTE):
+        elif (
+            by_window
+            and isinstance(inner, exp.GTE | exp.LT)
+            and ".row_at" in f".{inner.this.sql()}"
+            and isinstance(inner, exp.GTE)
+        ):
             window = text
     return leaf.scan.path, equality, window

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from sqlglot import exp
 
@@ -64,7 +65,9 @@ class Lowered:
         rule = self.project.entities[entity].attributes.get(attribute)
         if rule is not None and rule.pii is not None:
             return bool(rule.pii)
-        if any(item.name == attribute and item.normalize in ("email", "phone") for item in self.identifiers.get(entity, ())):
+        if any(
+            item.name == attribute and item.normalize in ("email", "phone") for item in self.identifiers.get(entity, ())
+        ):
             return True
         for path in (rule.from_ or []) if rule is not None else []:
             source, _, column = path.partition(".")
@@ -75,7 +78,13 @@ class Lowered:
 
 
 def lower_project(
-    project: Project, reading: Reading, as_of: datetime, table_schema: str, wanted: Wanted | None = None, *, check: bool = False
+    project: Project,
+    reading: Reading,
+    as_of: datetime,
+    table_schema: str,
+    wanted: Wanted | None = None,
+    *,
+    check: bool = False,
 ) -> Lowered:
     """The project, lowered at an aware instant; every mistake is noted in `reading`.
 
@@ -109,7 +118,9 @@ def lower_project(
     for name in project.policies:
         if name not in project.entities and ("entity", name) not in project.broken:
             mark = project.places.get(("policies", name))
-            reading.unknown("CDP112", f"a policy of `{name}`, which is no entity", name, project.entities, "entities", mark)
+            reading.unknown(
+                "CDP112", f"a policy of `{name}`, which is no entity", name, project.entities, "entities", mark
+            )
         elif name in schema.nodes:
             lowering.exclusions(None, name)
     if check:
@@ -167,7 +178,10 @@ def _entity(lowered: Lowered, name: str, entity: Entity) -> None:
         if entity.attributes:
             mark = value_mark(entity.origin, "attributes")
             lowered.lowering.reading.problem(
-                "CDP113", f"`{name}` is keyed: its attributes are the columns of its source", mark, "leave `attributes` out"
+                "CDP113",
+                f"`{name}` is keyed: its attributes are the columns of its source",
+                mark,
+                "leave `attributes` out",
             )
         if entity.known is not None:
             lowered.lowering.known(name)
@@ -195,12 +209,17 @@ def _identifiers(lowered: Lowered, entity: Entity) -> Iterable[Identifier]:
             if name in seen:
                 reading.problem("CDP109", f"identifier `{name}` is listed twice", options.at(), length=len(name))
             seen.add(name)
-            normal: str | exp.Expr = options.normalize
+            normal: Any = options.normalize
             if normal not in ("none", "email", "phone", "lower", "digits"):
                 normal = _normal(lowered, options.normalize, options.at("normalize"))
             if options.region is not None and options.region not in REGIONS:
                 reading.unknown(
-                    "CDP105", f"there is no phone region `{options.region}`", options.region, REGIONS, "regions", options.at("region")
+                    "CDP105",
+                    f"there is no phone region `{options.region}`",
+                    options.region,
+                    REGIONS,
+                    "regions",
+                    options.at("region"),
                 )
             for pattern in options.block:
                 if len(pattern) > 2 and pattern.startswith("/") and pattern.endswith("/"):
@@ -211,7 +230,14 @@ def _identifiers(lowered: Lowered, entity: Entity) -> Iterable[Identifier]:
                     severity="warning",
                 )  # fmt: skip
             yield Identifier(
-                name, options.limit, options.joins, normal, options.region, options.gmail, options.gmail, tuple(options.block)  # type: ignore[arg-type]
+                name,
+                options.limit,
+                options.joins,
+                normal,
+                options.region,
+                options.gmail,
+                options.gmail,
+                tuple(options.block),
             )
 
 
@@ -223,7 +249,14 @@ def _normal(lowered: Lowered, sql: str, mark: Mark | None) -> exp.Expr:
 
     def column(use: ColumnUse) -> exp.Expr | None:
         if str(use) != "value":
-            reading.unknown("CDP112", f"`{use}`: a normal form sees `value` only", str(use), ["value", "email", "phone", "lower", "digits"], "forms", mark)
+            reading.unknown(
+                "CDP112",
+                f"`{use}`: a normal form sees `value` only",
+                str(use),
+                ["value", "email", "phone", "lower", "digits"],
+                "forms",
+                mark,
+            )
         return exp.column("value")
 
     found = lower_snippet(sql, lowered.lowering.dialect, mark, reading, column, kinds, boolean=False)
@@ -238,7 +271,13 @@ def _links(lowered: Lowered, entity: Entity) -> tuple[Link, ...]:
         return ()
     names = ("left_type", "left_value", "right_type", "right_value")
     if isinstance(always, list):
-        reading.problem("CDP116", "personal data in git", entity.identity.at("always_link"), "keep the pairs in a table", severity="warning")
+        reading.problem(
+            "CDP116",
+            "personal data in git",
+            entity.identity.at("always_link"),
+            "keep the pairs in a table",
+            severity="warning",
+        )
         return tuple(_pair(lowered, entity, pair) for pair in always if _is_pair(lowered, entity, pair))
     source = project.sources.get(always.table)
     if source is not None:
@@ -248,7 +287,9 @@ def _links(lowered: Lowered, entity: Entity) -> tuple[Link, ...]:
     lock = project.lock.get(always.table, {})  # a user's columns keep the spelling of their catalogue
     spelled = {name: next((column for column in lock if column.lower() == name), None) for name in names}
     columns = [
-        exp.alias_(exp.cast(exp.column(exp.to_identifier(spelled[name] or name, quoted=bool(spelled[name]))), "TEXT"), name)
+        exp.alias_(
+            exp.cast(exp.column(exp.to_identifier(spelled[name] or name, quoted=bool(spelled[name]))), "TEXT"), name
+        )
         for name in names
     ]
     return (Link(exp.select(*columns).from_(aliased(relation, "l"))),)
@@ -260,7 +301,10 @@ def _is_pair(lowered: Lowered, entity: Entity, pair: list[str]) -> bool:
     good = len(pair) == 2 and all(side.partition(":")[0] in known and ":" in side for side in pair)
     if not good:
         lowered.lowering.reading.problem(
-            "CDP113", "a link needs two sides `type:value`", entity.identity.at("always_link"), f"types: {', '.join(known)}"
+            "CDP113",
+            "a link needs two sides `type:value`",
+            entity.identity.at("always_link"),
+            f"types: {', '.join(known)}",
         )
     return good
 
@@ -286,10 +330,14 @@ def _froms(lowered: Lowered, node: Node, name: str, rule: Attribute) -> Iterable
         mark = rule.at("from")
         if other is None or other.source is None:
             if ("source", source) not in lowered.project.broken:
-                reading.unknown("CDP112", f"there is no source `{source}`", source, lowered.project.sources, "sources", mark)
+                reading.unknown(
+                    "CDP112", f"there is no source `{source}`", source, lowered.project.sources, "sources", mark
+                )
             continue
         if node.name not in other.ids:
-            reading.problem("CDP117", f"source `{source}` carries no ids of {node.name}", mark, "give it `ids:`", length=len(path))
+            reading.problem(
+                "CDP117", f"source `{source}` carries no ids of {node.name}", mark, "give it `ids:`", length=len(path)
+            )
             continue
         if not column:
             reading.problem("CDP113", f"`{path}` names no column", mark, "from: source.column", length=len(path))
@@ -323,10 +371,14 @@ def _entity_slots(lowered: Lowered, node: Node, other: str) -> Iterable[tuple[st
         for sql in expressions:
             kinds: dict[str, str | None] = {}
 
-            def column(use: ColumnUse, mark: Mark | None = mark, kinds: dict[str, str | None] = kinds) -> exp.Expr | None:
+            def column(
+                use: ColumnUse, mark: Mark | None = mark, kinds: dict[str, str | None] = kinds
+            ) -> exp.Expr | None:
                 name = str(use)
                 if name not in node.attributes:
-                    reading.unknown("CDP112", f"{node.name} has no attribute `{name}`", name, node.attributes, "attributes", mark)
+                    reading.unknown(
+                        "CDP112", f"{node.name} has no attribute `{name}`", name, node.attributes, "attributes", mark
+                    )
                     return exp.null()
                 kinds[str(use)] = lowered.lowering.attribute_type(node, name)
                 return exp.column(name, table="g")

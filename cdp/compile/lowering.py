@@ -46,7 +46,9 @@ class Lowering:
     `fresh` are the entities that this plan builds; of any other one the published table is read.
     """
 
-    def __init__(self, project: Project, schema: Schema, reading: Reading, clock: Clock, table_schema: str, fresh: set[str]) -> None:
+    def __init__(
+        self, project: Project, schema: Schema, reading: Reading, clock: Clock, table_schema: str, fresh: set[str]
+    ) -> None:
         self.project = project
         self.schema = schema
         self.reading = reading
@@ -178,7 +180,11 @@ class Lowering:
         """The event streams whose rows know of an entity."""
         if node.entity is None:
             return []
-        return [name for name, hops in node.hops.items() if len(hops) == 1 and hops[0].many and self.schema.nodes[hops[0].to].stream]
+        return [
+            name
+            for name, hops in node.hops.items()
+            if len(hops) == 1 and hops[0].many and self.schema.nodes[hops[0].to].stream
+        ]
 
     def join_key(self, scope: Scope, key: JoinKey) -> exp.Expr:
         """A join key of the row of a scope. Entities are joined by number: a text of 32 characters is hashed too slowly."""
@@ -219,7 +225,9 @@ class Lowering:
         if ref.kind == "trait":
             return self._inner(self._trait_column(scope, ref.name), ref)
         if ref.kind == "attribute":
-            return self._inner(Typed(exp.column(ref.name, table=scope.alias), self.attribute_type(scope.node, ref.name)), ref)
+            return self._inner(
+                Typed(exp.column(ref.name, table=scope.alias), self.attribute_type(scope.node, ref.name)), ref
+            )
         name, value = self.rows_of(scope.node).column(ref, mark)
         return Typed(exp.column(name, table=scope.alias), value.type, value.leaf, value.zone)
 
@@ -286,7 +294,9 @@ class Lowering:
         audience = self.project.audiences.get(name)
         if audience is None:
             if ("audience", name) not in self.project.broken:
-                self.reading.unknown("CDP112", f"there is no audience `{name}`", name, self.project.audiences, "audiences", mark)
+                self.reading.unknown(
+                    "CDP112", f"there is no audience `{name}`", name, self.project.audiences, "audiences", mark
+                )
             return None
         if self.building is not None and name not in self.building:  # as it was built before
             self.uses_of(f"audience:{name}")
@@ -317,25 +327,34 @@ class Lowering:
         entity = audience.of.entity
         if entity not in self.project.entities:
             if ("entity", entity) not in self.project.broken:
-                self.reading.unknown("CDP112", f"there is no entity `{entity}`", entity, self.project.entities, "entities", audience.at("of"))
+                self.reading.unknown(
+                    "CDP112",
+                    f"there is no entity `{entity}`",
+                    entity,
+                    self.project.entities,
+                    "entities",
+                    audience.at("of"),
+                )
             return None
         scope, lowerer = self.scope(entity), Lowerer(self)
         self.uses_of(f"entity:{entity}")
-        parts = [
-            (title(part), getattr(part, "mark", None), lowerer.lower(part, scope)) for part in top(audience.where)
-        ]
+        parts = [(title(part), getattr(part, "mark", None), lowerer.lower(part, scope)) for part in top(audience.where)]
         verdict = [tree for _, _, tree in parts]
         if not audience.of.anonymous:
             verdict = [*self.known(entity), *verdict]
         verdict += self.exclusions(audience.name, entity)
-        order = [item for by in (audience.limit.by if audience.limit else []) if (item := self._by(by, scope, audience))]
+        order = [
+            item for by in (audience.limit.by if audience.limit else []) if (item := self._by(by, scope, audience))
+        ]
         return AudiencePlan(audience, entity, both(verdict), parts, order)
 
     def _by(self, by: str, scope: EntityScope, audience: Audience) -> tuple[exp.Expr, bool] | None:
         name, _, direction = by.partition(" ")
         mark = audience.limit.at("by") if audience.limit else None
         if direction.strip() not in ("", "asc", "desc"):
-            self.reading.problem("CDP106", f"`{by}` is no order", mark, "write `trait`, or `trait desc`", length=len(by))
+            self.reading.problem(
+                "CDP106", f"`{by}` is no order", mark, "write `trait`, or `trait desc`", length=len(by)
+            )
             return None
         value = scope.value(name, mark)
         return None if value is None else (value.tree, direction.strip() == "desc")

@@ -134,7 +134,12 @@ class _Mapping:
             self.where += self.lowering.known(name)
         self.held += [exp.not_(tree) for tree in self.lowering.exclusions(None, name)]
         if self.sync.mode == "append":
-            self.problem("CDP118", "`append` from an entity", self.sync.at("mode"), "append sends rows of a source, or stays of an audience")
+            self.problem(
+                "CDP118",
+                "`append` from an entity",
+                self.sync.at("mode"),
+                "append sends rows of a source, or stays of an audience",
+            )
         return self._filtered(scope, exp.column(f"{name}_id", table="e"), name)
 
     def _from_source(self, name: str) -> tuple[Scope, exp.Expr, str | None] | None:
@@ -144,7 +149,12 @@ class _Mapping:
             self._unknown("source", name, list(self.lowering.project.sources), origin.at("source"))
             return None
         if node.source is not None and not node.source.key and not node.segment:
-            self.problem("CDP118", f"source `{name}` has no `key`, so its rows cannot be told apart", origin.at("source"), "give it a `key:`")
+            self.problem(
+                "CDP118",
+                f"source `{name}` has no `key`, so its rows cannot be told apart",
+                origin.at("source"),
+                "give it a `key:`",
+            )
         self.lowering.uses_of(f"source:{name}")
         return self._from_rows(node)
 
@@ -155,13 +165,20 @@ class _Mapping:
         self.lowering.rows_of(node).keyed = True
         self.row_at = scope.row_at
         if origin.since is not None and self.row_at is None:
-            self.problem("CDP118", f"`since` of `{node.name}`, whose rows have no time", origin.at("since"), "give the source a `time:`")
+            self.problem(
+                "CDP118",
+                f"`since` of `{node.name}`, whose rows have no time",
+                origin.at("since"),
+                "give the source a `time:`",
+            )
         self.held += [exp.not_(tree) for tree in self.lowering.exclusions_of(scope)]
         return self._filtered(scope, exp.column("row_key", table="e"), None)
 
     def _unknown(self, kind: str, name: str, there: list[str], mark: Mark | None) -> None:
         if (kind, name) not in self.lowering.project.broken:
-            self.lowering.reading.unknown("CDP112", f"there is no {kind} `{name}`", name, there, f"{kind}s".replace("ys", "ies"), mark)
+            self.lowering.reading.unknown(
+                "CDP112", f"there is no {kind} `{name}`", name, there, f"{kind}s".replace("ys", "ies"), mark
+            )
 
     def _filtered(self, scope: Scope, key: exp.Expr, entity: str | None) -> tuple[Scope, exp.Expr, str | None]:
         if self.sync.from_.where is not None:
@@ -178,22 +195,33 @@ class _Mapping:
     def _all(self, kind: str, scope: Scope, mark: Mark | None) -> Typed:
         """Every identifier of a type, as a JSON list in order; NULL where the entity has none."""
         node = scope.node
-        known = list(node.entity.identity.by_name) if node.entity is not None and node.entity.identity is not None else []
+        known = (
+            list(node.entity.identity.by_name) if node.entity is not None and node.entity.identity is not None else []
+        )
         if kind not in known:
             what = f"identifiers of {node.name}" if known else f"{node.name} is not made of identifiers"
             self.lowering.reading.unknown("CDP112", f"{node.name} has no identifier `{kind}`", kind, known, what, mark)
             return Typed(exp.null(), "text")
         key, value = f"{node.name}_id", exp.column("id_value", table="i")
-        joined = call("cdp_string_agg", call("cdp_json_quote", value.copy()), text(","), call("cdp_binary", value.copy()))
+        joined = call(
+            "cdp_string_agg", call("cdp_json_quote", value.copy()), text(","), call("cdp_binary", value.copy())
+        )
         rows = exp.select(exp.column(key, table="i"), exp.alias_(call("cdp_concat", text("["), joined, text("]")), "v"))
         ids = aliased(exp.to_table(f"{self.lowering.table_schema}.{node.name}_ids"), "i")
-        rows = rows.from_(ids).where(exp.column("id_type", table="i").eq(text(kind))).group_by(exp.column(key, table="i"))
+        rows = (
+            rows.from_(ids).where(exp.column("id_type", table="i").eq(text(kind))).group_by(exp.column(key, table="i"))
+        )
         alias = f"{scope.alias}_all_{kind}"
         scope.join(alias, exp.Subquery(this=rows), exp.column(key, table=alias).eq(exp.column(key, table=scope.alias)))
         return Typed(exp.column("v", table=alias), "list")
 
     def _field(self, name: str, spec: FieldMap, scope: Scope) -> Typed:
-        return self._value(spec, scope, name, value_mark(_inside(self.sync, "fields"), name) or key_mark(_inside(self.sync, "fields"), name))
+        return self._value(
+            spec,
+            scope,
+            name,
+            value_mark(_inside(self.sync, "fields"), name) or key_mark(_inside(self.sync, "fields"), name),
+        )
 
     def _value(self, spec: FieldMap, scope: Scope, name: str, mark: Mark | None) -> Typed:
         if spec.column is not None:
@@ -203,7 +231,10 @@ class _Mapping:
                 value = Typed(as_text(value), "text")
             if spec.round_ is not None:
                 plain = read_as(value, "decimal", self.lowering.clock.zone.key)
-                value = Typed(exp.cast(exp.Round(this=plain, decimals=exp.Literal.number(spec.round_)), "DECIMAL(38, 9)"), "decimal")
+                value = Typed(
+                    exp.cast(exp.Round(this=plain, decimals=exp.Literal.number(spec.round_)), "DECIMAL(38, 9)"),
+                    "decimal",
+                )
             return value
         if spec.all_ is not None:
             self.problem("CDP118", f"`all` in the field `{name}`", spec.at("all") or mark, "it stands in `match:` only")
@@ -242,14 +273,22 @@ class _Mapping:
         return Typed(parts[0] if len(parts) == 1 else call("cdp_concat", *parts), "text")
 
     def _case(self, spec: FieldMap, scope: Scope, name: str, mark: Mark | None) -> Typed:
-        branches = [(self.lowerer.lower(branch.when, scope), self._constant(branch.then, branch.at("then"))) for branch in spec.case or []]
+        branches = [
+            (self.lowerer.lower(branch.when, scope), self._constant(branch.then, branch.at("then")))
+            for branch in spec.case or []
+        ]
         values = [value for _, value in branches]
         if spec.else_ is not None:
             values.append(self._constant(spec.else_, spec.at("else") or mark))
         kinds = {value.type for value in values}
         kind = kinds.pop() if len(kinds) == 1 else "decimal" if kinds <= {"int", "decimal"} else None
         if kind is None:
-            self.problem("CDP118", f"the branches of `{name}` are of several types", mark, "make all of them text, or all numbers")
+            self.problem(
+                "CDP118",
+                f"the branches of `{name}` are of several types",
+                mark,
+                "make all of them text, or all numbers",
+            )
             kind = "text"
         zone = self.lowering.clock.zone.key
         tree = exp.Case()
@@ -305,26 +344,53 @@ class _Mapping:
                 "write `on_leave: clear`, `delete` or `ignore`",
             )  # fmt: skip
         if sync.on_leave == "remove" and sync.to.list_ is None:
-            self.problem("CDP118", "`on_leave: remove` without a list", sync.at("on_leave"), "name the list: `to: {list: …}`")
+            self.problem(
+                "CDP118", "`on_leave: remove` without a list", sync.at("on_leave"), "name the list: `to: {list: …}`"
+            )
         if sync.mode != "mirror" and sync.on_leave is not None:
-            self.problem("CDP118", f"`on_leave` in mode `{sync.mode}`", sync.at("on_leave"), "only mirror knows who leaves")
+            self.problem(
+                "CDP118", f"`on_leave` in mode `{sync.mode}`", sync.at("on_leave"), "only mirror knows who leaves"
+            )
         if sync.mode != "append" and not matches:
-            self.problem("CDP118", f"sync `{sync.name}` has no `match`", sync.mark, "say how the destination knows a record: match: {email: email}")
+            self.problem(
+                "CDP118",
+                f"sync `{sync.name}` has no `match`",
+                sync.mark,
+                "say how the destination knows a record: match: {email: email}",
+            )
         if sync.from_.since is not None and sync.mode != "append":
-            self.problem("CDP118", f"`since` in mode `{sync.mode}`", sync.from_.at("since"), "only append asks how old a row is")
+            self.problem(
+                "CDP118", f"`since` in mode `{sync.mode}`", sync.from_.at("since"), "only append asks how old a row is"
+            )
         for name in (*sync.diff.ignore, *sync.diff.tolerance):
             if name not in sync.fields:
-                self.problem("CDP112", f"`diff` names `{name}`, which is no field", sync.at("diff"), suggestion(name, list(sync.fields), "fields"))
+                self.problem(
+                    "CDP112",
+                    f"`diff` names `{name}`, which is no field",
+                    sync.at("diff"),
+                    suggestion(name, list(sync.fields), "fields"),
+                )
         for name in sync.after:
             if name not in self.lowering.project.syncs and ("sync", name) not in self.lowering.project.broken:
-                self.problem("CDP112", f"`after` names `{name}`, which is no sync", sync.at("after"), suggestion(name, list(self.lowering.project.syncs), "syncs"))
+                self.problem(
+                    "CDP112",
+                    f"`after` names `{name}`, which is no sync",
+                    sync.at("after"),
+                    suggestion(name, list(self.lowering.project.syncs), "syncs"),
+                )
 
     def _plan(
-        self, match: tuple[SyncMatch, ...], fields: tuple[SyncField, ...], entity: str | None, prefer: tuple[tuple[str, bool], ...]
+        self,
+        match: tuple[SyncMatch, ...],
+        fields: tuple[SyncField, ...],
+        entity: str | None,
+        prefer: tuple[tuple[str, bool], ...],
     ) -> SyncPlan:
         sync, schema = self.sync, self.lowering.table_schema
         resolved = entity is not None and self.lowering.schema.nodes[entity].resolved
-        guard = {name: value for name in type(sync.guard).model_fields if (value := getattr(sync.guard, name)) is not None}
+        guard = {
+            name: value for name in type(sync.guard).model_fields if (value := getattr(sync.guard, name)) is not None
+        }
         if isinstance(sync.guard.max_age, Duration):
             guard["max_age"] = self._microseconds(sync.guard.max_age)
         give_up = sync.retry.give_up_after
@@ -346,7 +412,6 @@ class _Mapping:
             freshness=(f"{schema}.fresh_{sync.name}",) if sync.guard.max_age is not None else (),
             retry_give_up_us=self._microseconds(give_up) if give_up is not None else 14 * 86_400_000_000,
         )
-
 
     def _microseconds(self, length: Duration) -> int:
         """A duration back from as_of; a month has the days that it has there."""

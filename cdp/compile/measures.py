@@ -35,20 +35,28 @@ class Measures:
         conditions = tuple(where)
         if measure.kind == "distinct":
             aggregate = Aggregate("distinct", conditions, as_text(value) if value.loose else value.tree)
-            return [aggregate], comparer.test(Typed(or_zero(aggregate.column()), "int"), measure.test, measure.path, measure.mark)
+            return [aggregate], comparer.test(
+                Typed(or_zero(aggregate.column()), "int"), measure.test, measure.path, measure.mark
+            )
         if measure.kind in ("sum", "avg"):
             if not value.loose and value.type not in NUMBERS:
-                self.reading.problem("CDP115", f"`{measure.kind}` of `{measure.path}`, which is {value.type}", measure.mark)
+                self.reading.problem(
+                    "CDP115", f"`{measure.kind}` of `{measure.path}`, which is {value.type}", measure.mark
+                )
             total = Aggregate("sum", conditions, read_as(value, "decimal", comparer.zone))
             if measure.kind == "sum":
-                return [total], comparer.test(Typed(or_zero(total.column()), "decimal"), measure.test, measure.path, measure.mark)
+                return [total], comparer.test(
+                    Typed(or_zero(total.column()), "decimal"), measure.test, measure.path, measure.mark
+                )
             present = Aggregate("present", conditions, read_as(value, "decimal", comparer.zone))
             return [total, present], self._average(total, present, measure, comparer)
         kind = value.type if not value.loose else self._kind_asked(measure.test)
         which: Kind = "min" if measure.kind == "min" else "max"
         plain = read_as(value, kind or "text", comparer.zone)
         aggregate = Aggregate(which, conditions, call("cdp_binary", plain) if kind in ("text", None) else plain)
-        return [aggregate], comparer.test(Typed(aggregate.column(), kind or "text"), measure.test, measure.path, measure.mark)
+        return [aggregate], comparer.test(
+            Typed(aggregate.column(), kind or "text"), measure.test, measure.path, measure.mark
+        )
 
     def _kind_asked(self, test: Test) -> str:
         """The type that the operands of a test suggest for a value nobody told the type of."""
@@ -76,7 +84,9 @@ class Measures:
             scaled = [self._scaled(operand, present, comparer, comparison, measure) for operand in operands]
             tree = _compare(total.column(), operator, scaled)
             if tree is None:
-                self.reading.problem("CDP115", f"`{comparison.operator}` on an average", comparison.mark or measure.mark)
+                self.reading.problem(
+                    "CDP115", f"`{comparison.operator}` on an average", comparison.mark or measure.mark
+                )
                 tree = exp.false()
             tree = true_or_false(tree)
             parts.append(exp.not_(tree) if negative else tree)
@@ -87,17 +97,23 @@ class Measures:
     ) -> exp.Expr:
         try:
             assert isinstance(operand, str | int | float | bool | Ref)
-            value = comparer._operand(operand, comparer._kind(Typed(exp.null(), "decimal"), [operand], comparison.operator))
+            value = comparer._operand(
+                operand, comparer._kind(Typed(exp.null(), "decimal"), [operand], comparison.operator)
+            )
         except (Unfit, AssertionError):
             self.reading.problem("CDP115", f"`avg` of `{measure.path}` is a number", comparison.mark or measure.mark)
             value = exp.null()
         return exp.Mul(this=exp.cast(value, "DECIMAL(18, 9)"), expression=present.column())
 
-    def edge(self, which: str, holds: exp.Expr, where: list[exp.Expr], rows: Scope, mark: Mark | None) -> Aggregate | None:
+    def edge(
+        self, which: str, holds: exp.Expr, where: list[exp.Expr], rows: Scope, mark: Mark | None
+    ) -> Aggregate | None:
         """What the first or last row says; NULLs in it included, so the answer of the row is what is aggregated."""
         at = rows.row_at
         if at is None:
-            self.reading.problem("CDP117", f"`{which}` of {rows.node.name}, whose rows have no time", mark, "give the source a `time:`")
+            self.reading.problem(
+                "CDP117", f"`{which}` of {rows.node.name}, whose rows have no time", mark, "give the source a `time:`"
+            )
             return None
         one = exp.Case().when(holds, exp.Literal.number(1)).else_(exp.Literal.number(0))
         kind: Kind = "first" if which == "first" else "last"

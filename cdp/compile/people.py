@@ -38,16 +38,25 @@ class People(Steps):
         assert source is not None
         self.add(
             Step(
-                f"source:{name}", f"source:{source.name}", lambda: source_script(parts, table, self.renderer), scratch=(table,)
+                f"source:{name}",
+                f"source:{source.name}",
+                lambda: source_script(parts, table, self.renderer),
+                scratch=(table,),
             )
         )
 
     def _owners(self, name: str) -> list[tuple[str, str]]:
         """(id column, entity) of the resolved entities whose ids a node's rows get."""
         node, rows, parts = self.schema.nodes[name], self.lowering.rows[name], self.lowered.parts[name]
-        found = [(f"{entity}_id", entity) for entity in parts.identifiers if entity in self.schema.nodes and entity in node.ids]
+        found = [
+            (f"{entity}_id", entity)
+            for entity in parts.identifiers
+            if entity in self.schema.nodes and entity in node.ids
+        ]
         found += [
-            (f"rel_{role}_id", entity) for role, (entity, _) in node.roles.items() if f"rel_{role}" in parts.identifiers and role in rows.roles
+            (f"rel_{role}_id", entity)
+            for role, (entity, _) in node.roles.items()
+            if f"rel_{role}" in parts.identifiers and role in rows.roles
         ]
         return found
 
@@ -65,7 +74,9 @@ class People(Steps):
         owners = self._owners(name)
         texts = [(column, entity) for column, entity in owners]
         texts += [(f"{entity}_id", entity) for entity in node.ids if f"{entity}_id" in parts.columns]
-        texts += [(f"rel_{role}_id", entity) for role, (entity, _) in node.roles.items() if f"rel_{role}_id" in parts.columns]
+        texts += [
+            (f"rel_{role}_id", entity) for role, (entity, _) in node.roles.items() if f"rel_{role}_id" in parts.columns
+        ]
         if node.entity is not None:
             texts.append((f"{name}_id", name))
         numbered = [(column, entity) for column, entity in dict.fromkeys(texts) if entity in self.lowering.numbered]
@@ -78,12 +89,18 @@ class People(Steps):
         needs = [f"source:{name}", *(f"identity:{entity}" for _, entity in owners if entity in self.lowering.fresh)]
         needs += [f"numbers:{entity}" for _, entity in numbered]
         self._after[name] = [f"rows:{name}"]
-        self._one(f"rows:{name}", f"source:{name}", table, lambda: self.renderer.of_tree(tree, table, "table", table), needs)
+        self._one(
+            f"rows:{name}", f"source:{name}", table, lambda: self.renderer.of_tree(tree, table, "table", table), needs
+        )
 
     def _clustered(self, name: str, table: str) -> str | None:
         """The column that a stream's rows are put in the order of, where enough scans ask for one event each."""
         node, rows = self.schema.nodes[name], self.lowering.rows[name]
-        if not self.facts.skips_blocks or node.event is None or self.lowering.dispatch.scans_of(exp.to_table(table).sql()) < EVENTS_TO_CLUSTER:
+        if (
+            not self.facts.skips_blocks
+            or node.event is None
+            or self.lowering.dispatch.scans_of(exp.to_table(table).sql()) < EVENTS_TO_CLUSTER
+        ):
             return None
         spelled = self.schema.envelope(node, node.event) if node.segment else node.event
         return rows.column(ColumnRef("column", spelled or node.event, node.columns.get(spelled or node.event)), None)[0]
@@ -92,12 +109,15 @@ class People(Steps):
         """Rows with a number for each id: what an entity's rows are joined and grouped by within this build."""
         columns = [exp.column(item, table="t") for item in dict.fromkeys(kept) if not item.startswith("i_")]
         numbers = [
-            exp.alias_(exp.column("no", table=f"n{index}"), number_of(column.removesuffix("_id"))) for index, (column, _) in enumerate(numbered)
+            exp.alias_(exp.column("no", table=f"n{index}"), number_of(column.removesuffix("_id")))
+            for index, (column, _) in enumerate(numbered)
         ]
         tree = exp.select(*columns, *numbers).from_(aliased(rows, "t"))
         for index, (column, entity) in enumerate(numbered):
             on = exp.column("id", table=f"n{index}").eq(exp.column(column, table="t"))
-            tree = tree.join(aliased(exp.to_table(self.table(f"tmp_no_{entity}")), f"n{index}"), on=on, join_type="left", copy=False)
+            tree = tree.join(
+                aliased(exp.to_table(self.table(f"tmp_no_{entity}")), f"n{index}"), on=on, join_type="left", copy=False
+            )
         return tree
 
     def _numbers(self, entity: str) -> None:
@@ -115,11 +135,21 @@ class People(Steps):
         """`tmp_ent_<entity>` of an entity that is not built here: its published table with numbers."""
         table = self.table(f"tmp_ent_{entity}")
         numbered = [(f"{entity}_id", entity)]
-        numbered += [(f"{other}_id", other) for origin, other in self.lowered.entity_ids if origin == entity and other in self.lowering.numbered]
+        numbered += [
+            (f"{other}_id", other)
+            for origin, other in self.lowered.entity_ids
+            if origin == entity and other in self.lowering.numbered
+        ]
         tree = self._with_numbers(exp.to_table(self.table(entity)), [], numbered).select("t.*", copy=False)
         needs = [f"numbers:{other}" for _, other in numbered]
         self._after[entity] = [f"ent:{entity}"]
-        self._one(f"ent:{entity}", f"entity:{entity}", table, lambda: self.renderer.of_tree(tree, table, "table", table), needs)
+        self._one(
+            f"ent:{entity}",
+            f"entity:{entity}",
+            table,
+            lambda: self.renderer.of_tree(tree, table, "table", table),
+            needs,
+        )
 
     def _owned(self, name: str, columns: list[str], owners: list[tuple[str, str]]) -> exp.Expr:
         """The rows of a node with the ids of their owners."""
@@ -187,7 +217,11 @@ class People(Steps):
         spec = self.specs[entity]
         found = identity_step(spec, self.renderer, self.run_id, self.lowered.clock.as_of)
         needs = [f"source:{name}" for name, parts in self.lowered.parts.items() if entity in parts.identifiers]
-        needs += [f"golden:{origin}" for origin, other in self.lowered.entity_ids if other == entity and origin in self.lowering.fresh]
+        needs += [
+            f"golden:{origin}"
+            for origin, other in self.lowered.entity_ids
+            if other == entity and origin in self.lowering.fresh
+        ]
         stays = moved_stays(self.renderer, entity, self.names, self.run_id, self.lowered.clock)
         self.add(
             Step(
@@ -207,7 +241,11 @@ class People(Steps):
         for source in used:
             table = self.table(f"tmp_own_{entity}_{source}")
             scratch.append(table)
-            columns = ["row_key", "row_at", *dict.fromkeys(item.column for items in froms.values() for item in items if item.source == source)]
+            columns = [
+                "row_key",
+                "row_at",
+                *dict.fromkeys(item.column for items in froms.values() for item in items if item.source == source),
+            ]
             tree = self._owned(source, columns, [(f"{entity}_id", entity)])
             self._one(
                 f"own:{entity}:{source}", f"entity:{entity}", table,
@@ -236,7 +274,10 @@ class People(Steps):
     def _value_of(self, entity: str, source: str, value: exp.Expr, identifier: Any) -> exp.Expr:
         tree = normalised(identifier, value.copy()) if identifier is not None else value.copy()
         return exp.select(
-            exp.alias_(exp.column(f"{entity}_id"), "entity_id"), exp.column("row_at"), exp.column("row_key"), exp.alias_(tree, "value")
+            exp.alias_(exp.column(f"{entity}_id"), "entity_id"),
+            exp.column("row_at"),
+            exp.column("row_key"),
+            exp.alias_(tree, "value"),
         ).from_(self.table(f"tmp_own_{entity}_{source}"))
 
     def _value_of_identifier(self, entity: str, name: str) -> exp.Expr:
@@ -269,14 +310,25 @@ class People(Steps):
                 keep = [exp.column(item, table="r") for item in columns]
                 found = owner(self.specs[other], self.renderer, rows, [kind for kind, _ in slots], keep)
                 tree = exp.select(
-                    *(exp.column(item, table="o") for item in columns), exp.alias_(exp.column("entity_id", table="o"), f"{other}_id")
+                    *(exp.column(item, table="o") for item in columns),
+                    exp.alias_(exp.column("entity_id", table="o"), f"{other}_id"),
                 ).from_(aliased(found, "o"))
             columns.append(f"{other}_id")
-        numbered = [(f"{entity}_id", entity), *((f"{other}_id", other) for other in others if other in self.lowering.numbered)]
+        numbered = [
+            (f"{entity}_id", entity),
+            *((f"{other}_id", other) for other in others if other in self.lowering.numbered),
+        ]
         final = self._with_numbers(tree, columns, numbered)
         needs += [f"numbers:{other}" for _, other in numbered]
         self._after[entity] = [f"ent:{entity}"]
-        self._one(f"ent:{entity}", f"entity:{entity}", target, lambda: self.renderer.of_tree(final, target, "table", target), needs)
+        self._one(
+            f"ent:{entity}",
+            f"entity:{entity}",
+            target,
+            lambda: self.renderer.of_tree(final, target, "table", target),
+            needs,
+        )
+
 
 def _share(value: str | int) -> float:
     return float(str(value).rstrip("% ")) / 100

@@ -8,7 +8,9 @@ from cdp.project.reading import Reading
 from cdp.project.schema import Hop, Node, Schema
 
 
-def ways_to_policies(project: Project, schema: Schema, node: Node, seen: frozenset[str] = frozenset()) -> list[tuple[Hop, ...]]:
+def ways_to_policies(
+    project: Project, schema: Schema, node: Node, seen: frozenset[str] = frozenset()
+) -> list[tuple[Hop, ...]]:
     """The to-one paths from a node's rows to entities that have a policy; none goes through a node twice."""
     seen |= {node.name}
     found: list[tuple[Hop, ...]] = []
@@ -31,7 +33,9 @@ def excluding(project: Project, reading: Reading, entity: str) -> list[str]:
             names.append(name)
         elif ("audience", name) not in project.broken and policy is not None:
             of_entity = [key for key, item in project.audiences.items() if item.of.entity == entity]
-            reading.unknown("CDP112", f"`{name}` is no audience of {entity}", name, of_entity, "audiences", policy.at("exclude"))
+            reading.unknown(
+                "CDP112", f"`{name}` is no audience of {entity}", name, of_entity, "audiences", policy.at("exclude")
+            )
     return names
 
 

@@ -28,7 +28,11 @@ class Preview:
 def preview(compiler: Compiler, audience: AudiencePlan, limit: int) -> Preview:
     """What `preview` runs for one audience; `limit` is the number of rows in the sample."""
     lowering, entity = compiler.lowering, audience.entity
-    steps = [step for step in compiler.plan().steps if not step.id.startswith(("audience:", "verdicts:", "entity:", "mapped:", "views"))]
+    steps = [
+        step
+        for step in compiler.plan().steps
+        if not step.id.startswith(("audience:", "verdicts:", "entity:", "mapped:", "views"))
+    ]
     table = compiler.table(f"tmp_preview_{audience.audience.name}")
     known = [] if audience.audience.of.anonymous else lowering.known(entity)
     meant = both([*known, *lowering.exclusions(audience.audience.name, entity)])

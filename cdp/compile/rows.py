@@ -112,7 +112,12 @@ class Rows:
         if wanted is None and self.node.segment:
             wanted = SEGMENT.get(snake(name))  # type: ignore[assignment]
         if wanted is None or (wanted == value.type and not (info and info.format)):
-            if known is None and name not in self._warned and not self._open and self.source.name in self.schema.project.sources:
+            if (
+                known is None
+                and name not in self._warned
+                and not self._open
+                and self.source.name in self.schema.project.sources
+            ):
                 self._warned.add(name)
                 self.reading.problem(
                     "CDP116", f"nobody told the type of `{name}` of {self.node.name}", mark,
@@ -126,7 +131,9 @@ class Rows:
             if wanted == "date":
                 return Typed(call("cdp_try_date_format", plain, text(info.format)), "date")
             return Typed(call("cdp_try_timestamp_format", plain, text(info.format), text(source.timezone)), "timestamp")
-        zone = source.timezone if value.type == "text" else self.clock.zone.key  # a date is midnight in the project's zone
+        zone = (
+            source.timezone if value.type == "text" else self.clock.zone.key
+        )  # a date is midnight in the project's zone
         return Typed(read_as(value, wanted, zone), wanted)
 
     def _native(self, tree: exp.Expr, known: str | None) -> Typed:
@@ -197,19 +204,30 @@ class Rows:
     def _spelled(self, use: ColumnUse, mark: Mark | None) -> str | None:
         name = use.name
         if len(use.path) > 1 and use.path[0] != "row":
-            self.reading.problem("CDP112", f"`{use}` is no column of the row", mark, "expressions see the row's own columns only")
+            self.reading.problem(
+                "CDP112", f"`{use}` is no column of the row", mark, "expressions see the row's own columns only"
+            )
             return None
         spelled = self.schema.envelope(self.node, name) if self.node.segment else self.node.spelling(name)
         if spelled is not None:
             return spelled
         if self.node.complete:
-            self.reading.unknown("CDP112", f"{self.node.name} has no column `{name}`", name, self.node.columns, "columns", mark)
+            self.reading.unknown(
+                "CDP112", f"{self.node.name} has no column `{name}`", name, self.node.columns, "columns", mark
+            )
             return None
         return name
 
 
 def lower_snippet(
-    sql: str, dialect: str, mark: Mark | None, reading: Reading, column: Any, kinds: dict[str, str | None], *, boolean: bool
+    sql: str,
+    dialect: str,
+    mark: Mark | None,
+    reading: Reading,
+    column: Any,
+    kinds: dict[str, str | None],
+    *,
+    boolean: bool,
 ) -> Typed:
     """A user's expression with its columns resolved by `column`, which fills in `kinds`; mistakes are noted."""
     try:
@@ -236,6 +254,8 @@ def note_snippet(errors: SnippetErrors, mark: Mark | None, reading: Reading) -> 
             quoted = line[mark.column - 1 : mark.column] in ("'", '"')
             if problem.line == 1 and line[mark.column - 1 : mark.column] not in ("|", ">"):
                 shift = problem.col - 1 + quoted
-                if "{{" not in line[mark.column - 1 : mark.column - 1 + shift]:  # else the text is not as it was written
+                if (
+                    "{{" not in line[mark.column - 1 : mark.column - 1 + shift]
+                ):  # else the text is not as it was written
                     place = Mark(mark.file, mark.line, mark.column + shift)
         reading.problem(problem.code, problem.message, place, problem.hint, length=problem.length)

@@ -140,7 +140,11 @@ class GroupParts:
 def unwrapped(condition: exp.Expr) -> exp.Expr:
     """A condition as WHERE and FILTER want it: there unknown is false already, and a bare comparison can use what an
     engine knows of its blocks."""
-    while isinstance(condition, exp.Coalesce) and len(condition.expressions) == 1 and condition.expressions[0] == exp.false():
+    while (
+        isinstance(condition, exp.Coalesce)
+        and len(condition.expressions) == 1
+        and condition.expressions[0] == exp.false()
+    ):
         condition = condition.this
     return condition.copy()
 

@@ -73,7 +73,11 @@ class Scope:
             return None
         if place.column is None:
             self.lowering.reading.problem(
-                "CDP117", f"`{path}` is a {place.node} row, no value", mark, "name a column of it, or use `has:`", length=len(path)
+                "CDP117",
+                f"`{path}` is a {place.node} row, no value",
+                mark,
+                "name a column of it, or use `has:`",
+                length=len(path),
             )
             return None
         return self.lowering.column(self.follow(place.hops), place.column, mark)
@@ -142,10 +146,16 @@ def one_row_each(scope: Scope, hop: Hop) -> exp.Expr:
     number = exp.Window(
         this=exp.RowNumber(),
         partition_by=[inner.key(theirs) for _, theirs in hop.keys],
-        order=exp.Order(expressions=[exp.Ordered(this=call("cdp_binary", scope.lowering.keyed(inner)), nulls_first=False)]),
+        order=exp.Order(
+            expressions=[exp.Ordered(this=call("cdp_binary", scope.lowering.keyed(inner)), nulls_first=False)]
+        ),
     )
     numbered = exp.select("t.*", exp.alias_(number, "copy_number")).from_(aliased(rows, "t"))
-    return exp.select("*").from_(aliased(numbered, "n")).where(exp.column("copy_number", table="n").eq(exp.Literal.number(1)))
+    return (
+        exp.select("*")
+        .from_(aliased(numbered, "n"))
+        .where(exp.column("copy_number", table="n").eq(exp.Literal.number(1)))
+    )
 
 
 class EntityScope(Scope):

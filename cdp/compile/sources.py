@@ -75,7 +75,9 @@ def source_script(parts: SourceParts, table: str, renderer: Renderer) -> Script:
     """One look for duplicates of the key, then the table."""
     duplicates = 0
     if parts.key is not None:
-        duplicates = yield renderer.statement("compile/duplicates", f"{table} duplicates", "probe", "", parts=parts, row_at=parts.columns["row_at"])
+        duplicates = yield renderer.statement(
+            "compile/duplicates", f"{table} duplicates", "probe", "", parts=parts, row_at=parts.columns["row_at"]
+        )
     template = "compile/source_once" if duplicates else "compile/source"
     yield renderer.statement(template, table, "table", table, parts=parts, row_hash=_hash(parts.columns))
 
@@ -105,7 +107,12 @@ def _named(rows: Rows, name: str, option: str, mark: Mark | None) -> Typed | Non
     spelled = rows.node.spelling(name)
     if spelled is None and rows.node.complete:
         rows.reading.unknown(
-            "CDP112", f"`{option}` of {rows.node.name} names `{name}`, which is no column of it", name, rows.node.columns, "columns", mark
+            "CDP112",
+            f"`{option}` of {rows.node.name} names `{name}`, which is no column of it",
+            name,
+            rows.node.columns,
+            "columns",
+            mark,
         )
         return None
     return rows.raw(spelled or name, mark)
@@ -119,7 +126,12 @@ def _moment(rows: Rows, name: str | None, option: str) -> exp.Expr | None:
     if value is None:
         return None
     if value.type in ("int", "decimal", "float", "bool", "list", "json"):
-        rows.reading.problem("CDP115", f"`{option}` of {rows.node.name} is {value.type}, not a time", rows.source.at(option), "cast it under `columns:`")
+        rows.reading.problem(
+            "CDP115",
+            f"`{option}` of {rows.node.name} is {value.type}, not a time",
+            rows.source.at(option),
+            "cast it under `columns:`",
+        )
         return None
     return read_as(value, "timestamp", rows.clock.zone.key if value.type == "date" else rows.source.timezone)
 
@@ -211,12 +223,25 @@ def table_named(name: str, dialect: str, mark: Mark | None, reading: Reading) ->
 def _file(source: Source, schema: Schema) -> exp.Expr:
     path = source.file or ""
     kind = path.lower().removesuffix(".gz").rsplit(".", 1)[-1]
-    readers: dict[str, Callable[[Source, Schema], exp.Expr]] = {"csv": _csv, "tsv": _csv, "jsonl": _json, "ndjson": _json, "parquet": _parquet}
+    readers: dict[str, Callable[[Source, Schema], exp.Expr]] = {
+        "csv": _csv,
+        "tsv": _csv,
+        "jsonl": _json,
+        "ndjson": _json,
+        "parquet": _parquet,
+    }
     if kind not in readers:
-        schema.reading.problem("CDP113", f"`{path[:80]}` is no kind of file that is read", source.at("file"), "csv, jsonl or parquet, also .gz")
+        schema.reading.problem(
+            "CDP113",
+            f"`{path[:80]}` is no kind of file that is read",
+            source.at("file"),
+            "csv, jsonl or parquet, also .gz",
+        )
         return exp.to_table("nothing")
     if Path(path).is_absolute() or ".." in Path(path).parts or not path.isprintable():
-        schema.reading.problem("CDP113", f"`{path[:80]}` lies outside the project", source.at("file"), "a path below the project's folder")
+        schema.reading.problem(
+            "CDP113", f"`{path[:80]}` lies outside the project", source.at("file"), "a path below the project's folder"
+        )
         return exp.to_table("nothing")
     return exp.Table(this=readers[kind](source, schema))
 
@@ -270,19 +295,30 @@ def _query(source: Source, schema: Schema) -> exp.Expr:
             raise OSError("it lies outside the project")
         found = query(full.read_text(encoding="utf-8"), dialect)
     except (OSError, UnicodeDecodeError) as error:
-        schema.reading.problem("CDP112", f"the query `{path}` cannot be read: {error}", mark, "a path from the project's folder")
+        schema.reading.problem(
+            "CDP112", f"the query `{path}` cannot be read: {error}", mark, "a path from the project's folder"
+        )
         return exp.to_table("nothing")
     except SnippetErrors as errors:
         for problem in errors.problems:
-            schema.reading.problem(problem.code, f"{path}:{problem.line}:{problem.col}: {problem.message}", mark, problem.hint)
+            schema.reading.problem(
+                problem.code, f"{path}:{problem.line}:{problem.col}: {problem.message}", mark, problem.hint
+            )
         return exp.to_table("nothing")
     for use in found.tables:
         if use.name not in schema.project.sources:
             schema.reading.unknown(
-                "CDP112", f"{path}:{use.line}: there is no source `{use.name}`", use.name, schema.project.sources, "sources", mark
+                "CDP112",
+                f"{path}:{use.line}: there is no source `{use.name}`",
+                use.name,
+                schema.project.sources,
+                "sources",
+                mark,
             )
         elif schema.project.sources[use.name].query is not None:
-            schema.reading.problem("CDP113", f"{path}:{use.line}: `{use.name}` is itself a query", mark, "a query reads tables and files")
+            schema.reading.problem(
+                "CDP113", f"{path}:{use.line}: `{use.name}` is itself a query", mark, "a query reads tables and files"
+            )
     tree = safe_arithmetic(found.tree, lambda _: None)
     for table in list(tree.find_all(exp.Table)):
         other = schema.project.sources.get(table.meta.get("source", ""))
@@ -295,7 +331,8 @@ def refuse_files(source: Source, reads_files: bool, target: str) -> None:
     """Raise CompileError CDP203 where a file would have to be read by an engine that reads none."""
     if source.file is not None and not reads_files:
         raise CompileError(
-            "CDP203", f"source `{source.name}` is a file, and {target} reads no files", hint="load it into a table, or use DuckDB", mark=source.at("file")
+            "CDP203",
+            f"source `{source.name}` is a file, and {target} reads no files",
+            hint="load it into a table, or use DuckDB",
+            mark=source.at("file"),
         )
-
-

@@ -49,11 +49,20 @@ class Steps:
         return self.renderer.statement(f"compile/{template}", target, "table", target, **values)
 
     def _one(
-        self, step_id: str, resource: str, table: str, statement: Callable[[], Statement], needs: Iterable[str], *, scratch: bool = True
+        self,
+        step_id: str,
+        resource: str,
+        table: str,
+        statement: Callable[[], Statement],
+        needs: Iterable[str],
+        *,
+        scratch: bool = True,
     ) -> None:
         """A step of one statement."""
 
         def script() -> Script:
             yield statement()
 
-        self.add(Step(step_id, resource, script, scratch=(table,) if scratch else (), needs=tuple(dict.fromkeys(needs))))
+        self.add(
+            Step(step_id, resource, script, scratch=(table,) if scratch else (), needs=tuple(dict.fromkeys(needs)))
+        )

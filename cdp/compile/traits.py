@@ -75,7 +75,10 @@ def _with_default(trait: Trait, value: Typed, tables: Members) -> Typed:
     if not fits and not (told.type == "text" and value.type in ("date", "timestamp")):
         tables.reading.problem("CDP115", f"`default` is {told.type}, the trait is {value.type}", trait.at("default"))
         return value
-    return Typed(exp.Coalesce(this=value.tree, expressions=[read_as(told, value.type or "text", tables.clock.zone.key)]), value.type)
+    return Typed(
+        exp.Coalesce(this=value.tree, expressions=[read_as(told, value.type or "text", tables.clock.zone.key)]),
+        value.type,
+    )
 
 
 def _formula(trait: Trait, scope: EntityScope, tables: Members) -> Typed | None:
@@ -102,7 +105,9 @@ def _formula(trait: Trait, scope: EntityScope, tables: Members) -> Typed | None:
         return None
     if found.type is None:
         if trait.type is None:
-            tables.reading.problem("CDP116", "the type of this formula cannot be told", mark, "say it: `type: decimal`", severity="warning")
+            tables.reading.problem(
+                "CDP116", "the type of this formula cannot be told", mark, "say it: `type: decimal`", severity="warning"
+            )
             return Typed(exp.cast(found.tree, "TEXT"), "text")
         return Typed(cast(found.tree, trait.type), trait.type)
     return found
@@ -116,11 +121,21 @@ def _related(trait: Trait, entity: str, scope: EntityScope, tables: Members) -> 
     of_rows = kind in ("count", "exists")
     if of_rows != (place.column is None):
         said = "needs a path to rows, and this is a value" if of_rows else "needs a path to a value, and this is rows"
-        tables.reading.problem("CDP117", f"`{kind}` {said}", mark, "such as orders" if of_rows else "such as orders.amount", length=len(trait.path))
+        tables.reading.problem(
+            "CDP117",
+            f"`{kind}` {said}",
+            mark,
+            "such as orders" if of_rows else "such as orders.amount",
+            length=len(trait.path),
+        )
         return None
     if not any(hop.many for hop in place.hops):
         tables.reading.problem(
-            "CDP117", f"`{trait.path}` leads to one row: there is nothing to add up", mark, "use a formula", length=len(trait.path)
+            "CDP117",
+            f"`{trait.path}` leads to one row: there is nothing to add up",
+            mark,
+            "use a formula",
+            length=len(trait.path),
         )
         return None
     lowerer = Lowerer(tables)
@@ -136,7 +151,13 @@ def _related(trait: Trait, entity: str, scope: EntityScope, tables: Members) -> 
 
 
 def _aggregate(
-    trait: Trait, scope: EntityScope, scan: Scan, rows: Scope, where: tuple[exp.Expr, ...], value: Typed, tables: Members
+    trait: Trait,
+    scope: EntityScope,
+    scan: Scan,
+    rows: Scope,
+    where: tuple[exp.Expr, ...],
+    value: Typed,
+    tables: Members,
 ) -> Typed:
     kind, zone = trait.kind, tables.clock.zone.key
 
@@ -157,7 +178,9 @@ def _aggregate(
         some = exp.GTE(this=or_zero(count.column()), expression=exp.Literal.number(1))
         return Typed(scope.verdict(scan, [count], some, False), "bool")
     if kind == "distinct":
-        return Typed(counted(measured(Aggregate("distinct", where, as_text(value) if value.loose else value.tree))[0]), "int")
+        return Typed(
+            counted(measured(Aggregate("distinct", where, as_text(value) if value.loose else value.tree))[0]), "int"
+        )
     if kind in ("sum", "avg", "median"):
         if not value.loose and value.type not in NUMBERS:
             tables.reading.problem("CDP115", f"`{kind}` of `{trait.path}`, which is {value.type}", trait.at(kind))
@@ -179,14 +202,26 @@ def _aggregate(
         return Typed(measured(Aggregate(which, where, ordered))[0], wanted)
     at = rows.row_at
     if at is None:
-        tables.reading.problem("CDP117", f"`{kind}` of {rows.node.name}, whose rows have no time", trait.at(kind), "give the source a `time:`")
+        tables.reading.problem(
+            "CDP117",
+            f"`{kind}` of {rows.node.name}, whose rows have no time",
+            trait.at(kind),
+            "give the source a `time:`",
+        )
         return Typed(exp.null(), wanted)
     edge: Kind = "first" if kind == "first" else "last"
     return Typed(measured(Aggregate(edge, where, tree, at, tables.keyed(rows)))[0], wanted)
 
 
 def _ranked(
-    trait: Trait, entity: str, scope: EntityScope, scan: Scan, rows: Scope, where: tuple[exp.Expr, ...], value: Typed, tables: Members
+    trait: Trait,
+    entity: str,
+    scope: EntityScope,
+    scan: Scan,
+    rows: Scope,
+    where: tuple[exp.Expr, ...],
+    value: Typed,
+    tables: Members,
 ) -> TraitPlan:
     kind, told = trait.kind, trait.type if trait.kind != "list" else None
     wanted = (told if value.loose else value.type) or "text"
@@ -195,10 +230,22 @@ def _ranked(
     if trait.order == "recent":
         at = rows.row_at
         if at is None:
-            tables.reading.problem("CDP117", f"`order: recent` of {rows.node.name}, whose rows have no time", trait.at("order"))
+            tables.reading.problem(
+                "CDP117", f"`order: recent` of {rows.node.name}, whose rows have no time", trait.at("order")
+            )
     name = f"tmp_t_{digest(entity, trait.name)}"
     schema = scope.lowering.dispatch.schema
-    ranked = Ranked(kind, f"{schema}.{name}", scan, where, tree, as_json(Typed(exp.column("v"), wanted)), wanted in ("text", "list", "json"), at, trait.limit)
+    ranked = Ranked(
+        kind,
+        f"{schema}.{name}",
+        scan,
+        where,
+        tree,
+        as_json(Typed(exp.column("v"), wanted)),
+        wanted in ("text", "list", "json"),
+        at,
+        trait.limit,
+    )
     alias = f"t_{digest(entity, trait.name)}"
     keys = [exp.column(f"k{index}", table=alias).eq(key.copy()) for index, key in enumerate(scan.anchor)]
     scope.join(alias, exp.to_table(ranked.table), exp.and_(*keys))

@@ -66,7 +66,9 @@ class Shape:
         if self._one_id and len(match) != 1:
             return f"exactly one match id is taken, the row has {len(match)}"
         for name, value in match.items():
-            if isinstance(value, list) and value and self._identifiers is None:  # `{all: …}`: every identifier of a type
+            if (
+                isinstance(value, list) and value and self._identifiers is None
+            ):  # `{all: …}`: every identifier of a type
                 unfit = next((found for one in value if (found := self._unfit_id(name, one))), None)
             else:
                 unfit = self._unfit_id(name, value)

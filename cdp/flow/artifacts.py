@@ -27,7 +27,9 @@ def write_json(path: Path, content: dict[str, Any], secrets: Secrets) -> None:
     """A JSON document, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".part")
-    beside.write_text(secrets.mask(json.dumps(content, indent=2, ensure_ascii=False, default=_plain)) + "\n", encoding="utf-8")
+    beside.write_text(
+        secrets.mask(json.dumps(content, indent=2, ensure_ascii=False, default=_plain)) + "\n", encoding="utf-8"
+    )
     beside.replace(path)
 
 
@@ -41,7 +43,9 @@ def write_run_results(root: Path, result: RunResult, command: str, secrets: Secr
     """`target/run_results.json`."""
     steps = []
     for step in result.steps:
-        entry = {key: value for key, value in asdict(step).items() if key not in ("problems", "sample") and value is not None}
+        entry = {
+            key: value for key, value in asdict(step).items() if key not in ("problems", "sample") and value is not None
+        }
         entry["problems"] = [{"code": problem.code, "message": problem.message} for problem in step.problems]
         steps.append(entry)
     content = {
@@ -62,7 +66,9 @@ def compile_project(settings: Settings) -> CompileResult:
     for number, step in enumerate(plan.steps):
         path = folder / f"{number:03d}_{step.id.replace(':', '.')}.sql"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(loaded.secrets.mask("\n".join(_shown(statement) for statement in statements(step))), encoding="utf-8")
+        path.write_text(
+            loaded.secrets.mask("\n".join(_shown(statement) for statement in statements(step))), encoding="utf-8"
+        )
         files.append(path)
     manifest = loaded.root / "target" / "manifest.json"
     write_json(manifest, _manifest(loaded, plan, files), loaded.secrets)
@@ -74,12 +80,14 @@ def compiled_plan(loaded: Loaded, run_id: str = "compiled") -> Plan:
     from cdp.compile.steps import Names
 
     warehouse = loaded.target.warehouse
-    return Compiler(loaded.lowered, facts_of(loaded.target), Names(warehouse.schema_, warehouse.state_schema), run_id).plan()
+    return Compiler(
+        loaded.lowered, facts_of(loaded.target), Names(warehouse.schema_, warehouse.state_schema), run_id
+    ).plan()
 
 
 def statements(step: Step) -> Iterator[Statement]:
     """What a step would run. Where that depends on the data, each branch is gone into once: a statement that is asked
-    for the first time is answered 1, then 0."""
+    for the first time is answered 1, then 0, so that a loop goes round twice."""
     seen: set[str] = set()
     script = step.script()
     try:
@@ -87,8 +95,7 @@ def statements(step: Step) -> Iterator[Statement]:
         while True:
             first = statement.name not in seen
             seen.add(statement.name)
-            if first:
-                yield statement
+            yield statement
             statement = script.send(1 if first else 0)
     except (StopIteration, GuardError):  # a guard that is asked about is answered 1 here, and would trip
         pass

@@ -94,7 +94,13 @@ class Builder:
                     rows = answer
                 elif statement.action == "probe" and answer and statement.name.endswith(" duplicates"):
                     source = step.resource.removeprefix("source:")
-                    self._tell(Event("warn", step.id, message=f"source {source}: {answer:,} rows repeat a key; the latest of each key is read"))
+                    self._tell(
+                        Event(
+                            "warn",
+                            step.id,
+                            message=f"source {source}: {answer:,} rows repeat a key; the latest of each key is read",
+                        )
+                    )
                 statement = script.send(answer)
         except StopIteration:
             pass

@@ -51,7 +51,9 @@ def missing_source(loaded: Loaded, warehouse: Warehouse, resource: str) -> Probl
     lower = {column.lower() for column in known}
     for used in sorted(_raw_columns(loaded, name)):
         if used.lower() not in lower:
-            return Problem("CDP321", f"source `{name}` has no column `{used}`", source.mark, suggestion(used, known, "it has"))
+            return Problem(
+                "CDP321", f"source `{name}` has no column `{used}`", source.mark, suggestion(used, known, "it has")
+            )
     return None
 
 
@@ -71,7 +73,9 @@ def check_published(loaded: Loaded, warehouse: Warehouse) -> None:
     entities = {plan.entity for plan in lowering.audiences.values()}
     entities |= {found.scope.node.name for found in loaded.lowered.syncs.values()}
     wanted = [name for name in sorted(entities) if name not in lowering.fresh and lowering.schema.nodes[name].resolved]
-    tables = {f"entity:{name}": name for name in wanted} | {f"audience:{name}": f"audience_{name}" for name in sorted(lowering.read)}
+    tables = {f"entity:{name}": name for name in wanted} | {
+        f"audience:{name}": f"audience_{name}" for name in sorted(lowering.read)
+    }
     missing = [
         Problem("CDP188", f"`{resource}` has not been built", hint=f"build it first: cdp build -s +{resource}")
         for resource, table in tables.items()
@@ -94,7 +98,13 @@ def drift(loaded: Loaded, warehouse: Warehouse) -> Iterator[Problem]:
             old, new = (lock or {}).get(column), there.get(column)
             if old != new:
                 said = f"source `{name}`: column `{column}` is {new or 'gone'}, the lock says {old or 'nothing'}"
-                yield Problem("CDP322", said, source.mark, "run cdp sources freeze, and look at the difference", severity="warning")
+                yield Problem(
+                    "CDP322",
+                    said,
+                    source.mark,
+                    "run cdp sources freeze, and look at the difference",
+                    severity="warning",
+                )
 
 
 # ------------------------------------------------------------------------------------------------ sources
@@ -108,7 +118,15 @@ def sources_list(settings: Settings) -> tuple[SourceLine, ...]:
         where = source.table or source.file or (source.query if isinstance(source.query, str) else "query")
         lock = loaded.project.lock.get(name)
         lines.append(
-            SourceLine(name, kind, where, ", ".join(source.key or []), node.time or "", ", ".join(node.ids), len(lock) if lock is not None else None)
+            SourceLine(
+                name,
+                kind,
+                where,
+                ", ".join(source.key or []),
+                node.time or "",
+                ", ".join(node.ids),
+                len(lock) if lock is not None else None,
+            )
         )
     return tuple(lines)
 
@@ -116,7 +134,9 @@ def sources_list(settings: Settings) -> tuple[SourceLine, ...]:
 def frozen_type(column: Column) -> str:
     """The type of a column as the lock says it: with what a naive time and an instant differ in."""
     native = column.native.upper()
-    if column.type == "timestamp" and ("WITH TIME ZONE" in native or "TIMESTAMPTZ" in native or "_TZ" in native or "_LTZ" in native):
+    if column.type == "timestamp" and (
+        "WITH TIME ZONE" in native or "TIMESTAMPTZ" in native or "_TZ" in native or "_LTZ" in native
+    ):
         return "timestamptz"
     if column.type == "other" and native.startswith(("STRUCT", "MAP", "OBJECT", "VARIANT", "RECORD")):
         return "json"
@@ -133,7 +153,9 @@ def sources_freeze(settings: Settings) -> FreezeResult:
             there = columns_of(loaded, warehouse, source)
             if there is None:
                 where = source.table or source.file or source.query
-                problems.append(Problem("CDP320", f"source `{name}`: there is no {where}", source.mark, "is it loaded?"))
+                problems.append(
+                    Problem("CDP320", f"source `{name}`: there is no {where}", source.mark, "is it loaded?")
+                )
                 continue
             frozen[name] = {column.name: frozen_type(column) for column in there}
             count += len(there)
@@ -178,7 +200,11 @@ def _newest(loaded: Loaded, warehouse: Warehouse, source: Source, node: Node) ->
     parts = loaded.lowered.parts[node.name]
     if source.loaded_at is None and node.time is None:
         return None
-    select = exp.select(exp.alias_(exp.Max(this=parts.loaded_at.copy()), "newest")).from_(aliased(parts.relation, "s")).where(parts.where.copy())
+    select = (
+        exp.select(exp.alias_(exp.Max(this=parts.loaded_at.copy()), "newest"))
+        .from_(aliased(parts.relation, "s"))
+        .where(parts.where.copy())
+    )
     value: Any = warehouse.rows(Renderer(facts_of(loaded.target)).sql(select))[0][0]
     if value is None:
         return None

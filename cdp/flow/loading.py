@@ -78,7 +78,9 @@ def _others(root: Path, settings: Settings, secrets: Secrets) -> list[Problem]:
     return found
 
 
-def load_all(settings: Settings, *, check: bool = False, wanted: Wanted | None = None, secrets: Secrets | None = None) -> Loaded:
+def load_all(
+    settings: Settings, *, check: bool = False, wanted: Wanted | None = None, secrets: Secrets | None = None
+) -> Loaded:
     """Everything that a command needs, checked; raises ProjectError with all mistakes."""
     secrets = secrets if secrets is not None else SECRETS
     profile, target, project = open_profile(settings, secrets)
@@ -121,7 +123,9 @@ def check_syncs(project: Project, target: Target, reading: Reading) -> None:
         config = target.destinations.get(name)
         if config is None:
             hint = suggestion(name, list(target.destinations), f"destinations of target {target.name}")
-            reading.problem("CDP119", f"target `{target.name}` has no destination `{name}`", mark, hint, length=len(name))
+            reading.problem(
+                "CDP119", f"target `{target.name}` has no destination `{name}`", mark, hint, length=len(name)
+            )
             continue
         found = check(
             config, operations=_operations(sync), mode=sync.mode, list=sync.to.list_, object=sync.to.object,
@@ -129,7 +133,9 @@ def check_syncs(project: Project, target: Target, reading: Reading) -> None:
         )  # fmt: skip
         for problem in found:
             if problem.mark is None:
-                reading.problem(problem.code, f"sync `{sync.name}`: {problem.message}", mark, problem.hint, length=len(name))
+                reading.problem(
+                    problem.code, f"sync `{sync.name}`: {problem.message}", mark, problem.hint, length=len(name)
+                )
             elif problem not in reading.problems:
                 reading.problems.append(problem)
     _owners(project, reading)
@@ -170,7 +176,8 @@ def _owners(project: Project, reading: Reading) -> None:
             claims.append(((sync.mode, sync.to.destination, "list", sync.to.list_), f"the list `{sync.to.list_}`"))
         if sync.mode != "append":
             claims += [
-                ((sync.mode, sync.to.destination, sync.to.object, "field", name), f"the field `{name}`") for name in sync.fields
+                ((sync.mode, sync.to.destination, sync.to.object, "field", name), f"the field `{name}`")
+                for name in sync.fields
             ]
         for claim, said in claims:
             other = owners.setdefault(claim, sync.name)
@@ -180,5 +187,3 @@ def _owners(project: Project, reading: Reading) -> None:
                     "they would undo each other; let one sync write it", length=len(sync.name),
                 )  # fmt: skip
                 break
-
-

@@ -102,15 +102,21 @@ def _preview(loaded: Loaded, warehouse: Warehouse, audience: str, limit: int, ru
         for index, (title, mark) in enumerate(found.conditions)
     )
     size = min(size, found.top) if found.top is not None else size
-    return PreviewResult(audience, plan.entity, size, population, conditions, tuple(column.name for column in columns), tuple(rows))
+    return PreviewResult(
+        audience, plan.entity, size, population, conditions, tuple(column.name for column in columns), tuple(rows)
+    )
 
 
 # ------------------------------------------------------------------------------------------------ logs, debug
-def logs(settings: Settings, *, sync: str | None = None, failed: bool = False, limit: int = 50) -> tuple[Mapping[str, Any], ...]:
+def logs(
+    settings: Settings, *, sync: str | None = None, failed: bool = False, limit: int = 50
+) -> tuple[Mapping[str, Any], ...]:
     """What destinations answered, newest first."""
     loaded = load_all(settings, wanted=Wanted(frozenset(), frozenset(), frozenset()))
     if sync is not None and sync not in loaded.project.syncs:
-        raise ProjectError.of("CDP112", f"there is no sync `{sync}`", hint=suggestion(sync, list(loaded.project.syncs), "syncs"))
+        raise ProjectError.of(
+            "CDP112", f"there is no sync `{sync}`", hint=suggestion(sync, list(loaded.project.syncs), "syncs")
+        )
     warehouse = connect(loaded.target, loaded.root)
     names = ("logged_at", "sync", "run_id", "row_key", "operation", "status", "code", "message", "fields")
     try:
@@ -132,7 +138,10 @@ def debug(settings: Settings) -> tuple[DebugLine, ...]:
     try:
         loaded = load_all(settings, check=True)
     except ProjectError as error:
-        lines += [DebugLine("project", False, f"{problem.code}: {problem.message}", problem.hint) for problem in error.problems[:10]]
+        lines += [
+            DebugLine("project", False, f"{problem.code}: {problem.message}", problem.hint)
+            for problem in error.problems[:10]
+        ]
         return tuple(lines)
     lines.append(DebugLine("project", True, f"{loaded.project.name}: {len(resources(loaded.project))} resources"))
     lines.append(DebugLine("target", True, f"{loaded.target.name} ({loaded.target.type})"))
@@ -163,8 +172,9 @@ def _destinations(loaded: Loaded) -> list[DebugLine]:
     for name, config in loaded.target.destinations.items():
         try:
             there = destination(name, config, loaded.root)
-            lines.append(DebugLine(f"destination {name}", True, f"{there.type}: can {', '.join(sorted(there.operations))}"))
+            lines.append(
+                DebugLine(f"destination {name}", True, f"{there.type}: can {', '.join(sorted(there.operations))}")
+            )
         except CdpError as error:
             lines.append(DebugLine(f"destination {name}", False, f"{error.code}: {error.message}", error.hint))
     return lines
-

@@ -81,7 +81,14 @@ def sync(
     names = Wanted(frozenset(), frozenset(), None) if named else None
     loaded = load_all(settings, wanted=names)
     warehouse = connect(loaded.target, loaded.root)
-    asked = {"dry_run": dry_run, "only": only, "limit": limit, "resync": resync, "adopt": adopt, "force": frozenset(force)}
+    asked = {
+        "dry_run": dry_run,
+        "only": only,
+        "limit": limit,
+        "resync": resync,
+        "adopt": adopt,
+        "force": frozenset(force),
+    }
     try:
         loaded = replace(loaded, as_of=_last_build(warehouse) or loaded.as_of)
         run_id = new_run_id(datetime.now(UTC))
@@ -126,7 +133,9 @@ def run(
 
 def _unsafe(steps: list[StepResult]) -> bool:
     """Failed identity or a lost warehouse: nothing is sent."""
-    return any(step.status in ("failed", "held") and (step.id.startswith("identity:") or step.exit_code == 4) for step in steps)
+    return any(
+        step.status in ("failed", "held") and (step.id.startswith("identity:") or step.exit_code == 4) for step in steps
+    )
 
 
 def _selected(loaded: Loaded) -> frozenset[str]:
@@ -160,7 +169,13 @@ def names_of(warehouse: Warehouse) -> Names:
 
 
 def _build(
-    loaded: Loaded, warehouse: Warehouse, run_id: str, forced: frozenset[str], watch: Watch | None, stop: Stop | None, in_order: bool
+    loaded: Loaded,
+    warehouse: Warehouse,
+    run_id: str,
+    forced: frozenset[str],
+    watch: Watch | None,
+    stop: Stop | None,
+    in_order: bool,
 ) -> list[StepResult]:
     state = open_state(warehouse)
     warehouse.ensure_schemas()
@@ -217,12 +232,16 @@ def _syncs(
     broken: dict[str, str] = {}
     for name in _order(plans):
         plan = plans[name]
-        why = next((f"it comes after `{other}`, which {broken[other]}" for other in plan.after if other in broken), None)
+        why = next(
+            (f"it comes after `{other}`, which {broken[other]}" for other in plan.after if other in broken), None
+        )
         if f"sync:{name}" in bad:
             step = bad[f"sync:{name}"]
             why = f"its table is stale: {step.id} {_became(step.status)}: {step.message}".rstrip(": ")
         if stop is not None and stop():
-            result = StepResult(f"sync:{name}", f"sync:{name}", "interrupted", message="stopped before it began", exit_code=130)
+            result = StepResult(
+                f"sync:{name}", f"sync:{name}", "interrupted", message="stopped before it began", exit_code=130
+            )
         elif why is not None:
             result = StepResult(f"sync:{name}", f"sync:{name}", "skipped", message=why)
         else:
@@ -239,7 +258,9 @@ def _syncs(
 
 def _became(status: str) -> str:
     """What became of a step or sync, in words."""
-    return {"skipped": "was skipped", "held": "is held by a guard", "interrupted": "was interrupted"}.get(status, status)
+    return {"skipped": "was skipped", "held": "is held by a guard", "interrupted": "was interrupted"}.get(
+        status, status
+    )
 
 
 def _order(plans: Mapping[str, SyncPlan]) -> list[str]:
@@ -247,11 +268,19 @@ def _order(plans: Mapping[str, SyncPlan]) -> list[str]:
     try:
         return list(TopologicalSorter(graph).static_order())
     except CycleError as error:
-        raise ProjectError.of("CDP114", f"syncs wait for each other: {' ► '.join(error.args[1])}", hint="`after` must not go round") from error
+        raise ProjectError.of(
+            "CDP114", f"syncs wait for each other: {' ► '.join(error.args[1])}", hint="`after` must not go round"
+        ) from error
 
 
 def _sync_one(
-    loaded: Loaded, warehouse: Warehouse, plan: SyncPlan, run_id: str, asked: dict[str, Any], watch: Watch | None, stop: Stop | None
+    loaded: Loaded,
+    warehouse: Warehouse,
+    plan: SyncPlan,
+    run_id: str,
+    asked: dict[str, Any],
+    watch: Watch | None,
+    stop: Stop | None,
 ) -> StepResult:
     from cdp.destination.connect import destination
     from cdp.sync.engine import sync_one
@@ -262,14 +291,26 @@ def _sync_one(
     options = SyncOptions(**asked, strict=loaded.settings.strict, wait=loaded.settings.wait or None, stop=stop, **kept)
     try:
         if warehouse.columns(plan.table) is None:
-            raise ProjectError.of("CDP188", f"sync `{plan.name}` has no rows yet: {plan.table} was not built", hint="cdp build first, or cdp run")
+            raise ProjectError.of(
+                "CDP188",
+                f"sync `{plan.name}` has no rows yet: {plan.table} was not built",
+                hint="cdp build first, or cdp run",
+            )
         there = destination(plan.destination, loaded.target.destinations[plan.destination], loaded.root)
         found = sync_one(
             plan, warehouse, there, run_id=run_id, as_of=loaded.as_of, project_dir=loaded.root, options=options,
             progress=_Progress(watch) if watch is not None else None,
         )  # fmt: skip
     except WarehouseError as error:
-        return StepResult(step_id, step_id, "failed", time.monotonic() - started, message=error.message, code=error.code, exit_code=error.exit_code)
+        return StepResult(
+            step_id,
+            step_id,
+            "failed",
+            time.monotonic() - started,
+            message=error.message,
+            code=error.code,
+            exit_code=error.exit_code,
+        )
     except CdpError as error:
         problems = error.problems if isinstance(error, ProjectError) else ()
         return StepResult(
@@ -277,7 +318,7 @@ def _sync_one(
             exit_code=error.exit_code, problems=problems,
         )  # fmt: skip
     first = found.problems[0] if found.problems else None
-    counts = {name: value for name, value in asdict(found.counts).items()}
+    counts: dict[str, int] = asdict(found.counts)
     if found.dry_run:
         counts |= {f"would_{kind}": number_ for kind, number_ in found.planned.items()}
     return StepResult(
@@ -290,7 +331,9 @@ def _sync_one(
 def _retention(loaded: Loaded) -> dict[str, int]:
     """How long logs and runs are kept, in microseconds."""
     retain = loaded.project.file.retain
-    found = {f"retain_{name}_us": kept.microseconds or kept.months * 30 * 86_400_000_000 for name, kept in retain.items()}
+    found = {
+        f"retain_{name}_us": kept.microseconds or kept.months * 30 * 86_400_000_000 for name, kept in retain.items()
+    }
     return {str(name): value for name, value in found.items() if value}
 
 
@@ -323,5 +366,3 @@ def _ended(
     result = RunResult(run_id, loaded.as_of, loaded.target.name, tuple(steps), code, problems)
     write_run_results(loaded.root, result, command, loaded.secrets)
     return result
-
-

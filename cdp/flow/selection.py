@@ -34,13 +34,17 @@ def resources(project: Project) -> dict[str, Resource]:
     found: dict[str, Resource] = {}
     found.update({f"source:{name}": item for name, item in project.sources.items()})
     found.update({f"entity:{name}": item for name, item in project.entities.items()})
-    found.update({f"trait:{entity}.{name}": item for entity, traits in project.traits.items() for name, item in traits.items()})
+    found.update(
+        {f"trait:{entity}.{name}": item for entity, traits in project.traits.items() for name, item in traits.items()}
+    )
     found.update({f"audience:{name}": item for name, item in project.audiences.items()})
     found.update({f"sync:{name}": item for name, item in project.syncs.items()})
     return found
 
 
-def select(project: Project, lowered: Lowered, chosen: tuple[str, ...], excluded: tuple[str, ...], allow_empty: bool) -> Selection:
+def select(
+    project: Project, lowered: Lowered, chosen: tuple[str, ...], excluded: tuple[str, ...], allow_empty: bool
+) -> Selection:
     """What the command line selects; raises ProjectError (CDP184) for what matches nothing."""
     every = resources(project)
     below = {name: lowered.lowering.uses.get(name, set()) & set(every) for name in every}
@@ -89,7 +93,9 @@ class _Graph:
         base = self._named(name)
         if not base and not allow_empty:
             near = did_you_mean(name, [*self.every, *(item.partition(":")[2] for item in self.every)])
-            hint = f"did you mean `{near}`?" if near else "types: entity trait audience sync source destination tag path"
+            hint = (
+                f"did you mean `{near}`?" if near else "types: entity trait audience sync source destination tag path"
+            )
             raise ProjectError.of("CDP184", f"`{term}` selects nothing", hint=f"{hint} (--allow-empty accepts that)")
         found = set(base)
         if term.startswith("+"):
@@ -101,10 +107,16 @@ class _Graph:
     def _named(self, name: str) -> set[str]:
         kind, colon, rest = name.partition(":")
         if colon and kind in LATER:
-            raise ProjectError.of("CDP184", f"`{kind}:` is not in this version", hint="select by name, type, tag or path")
+            raise ProjectError.of(
+                "CDP184", f"`{kind}:` is not in this version", hint="select by name, type, tag or path"
+            )
         if colon and kind not in TYPES:
             near = did_you_mean(kind, TYPES)
-            raise ProjectError.of("CDP184", f"there is no type `{kind}:`", hint=f"did you mean `{near}:`?" if near else f"one of {', '.join(TYPES)}")
+            raise ProjectError.of(
+                "CDP184",
+                f"there is no type `{kind}:`",
+                hint=f"did you mean `{near}:`?" if near else f"one of {', '.join(TYPES)}",
+            )
         if kind == "tag" and colon:
             return {key for key, item in self.every.items() if rest in item.tags}
         if kind == "destination" and colon:
@@ -112,10 +124,14 @@ class _Graph:
         if (kind == "path" and colon) or name.endswith(".yml") or "/" in name:
             path = (rest if colon else name).removeprefix("./")
             return {
-                key for key, item in self.every.items() if item.mark and (item.mark.file == path or item.mark.file.startswith(path.rstrip("/") + "/"))
+                key
+                for key, item in self.every.items()
+                if item.mark and (item.mark.file == path or item.mark.file.startswith(path.rstrip("/") + "/"))
             }
         if colon:
-            return {key for key in self.every if key.startswith(f"{kind}:") and fnmatchcase(key.partition(":")[2], rest)}
+            return {
+                key for key in self.every if key.startswith(f"{kind}:") and fnmatchcase(key.partition(":")[2], rest)
+            }
         return {key for key in self.every if fnmatchcase(key.partition(":")[2], name)}
 
     def _reach(self, start: set[str], edges: dict[str, set[str]]) -> set[str]:

@@ -17,7 +17,9 @@ from cdp.project.reading import Reading
 ColumnType = Literal["text", "int", "decimal", "float", "bool", "date", "timestamp", "list", "json"]
 
 
-def _parsed(parse: Callable[[Any, Mark | None, Reading], Any], instead: Any = None) -> Callable[[Any, ValidationInfo], Any]:
+def _parsed(
+    parse: Callable[[Any, Mark | None, Reading], Any], instead: Any = None
+) -> Callable[[Any, ValidationInfo], Any]:
     """A validator that lets the grammar note its own mistakes, all of them, each at its place; `instead` of what has any."""
 
     def validate(value: Any, info: ValidationInfo) -> Any:

@@ -51,7 +51,20 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "field": ("is",),
 }
 LATER = ("sequence", "journey", "arm", "consent", "received")
-VALUE_TESTS = ("eq", "ne", "gt", "gte", "lt", "lte", "contains", "not_contains", "starts_with", "ends_with", "before", "after")
+VALUE_TESTS = (
+    "eq",
+    "ne",
+    "gt",
+    "gte",
+    "lt",
+    "lte",
+    "contains",
+    "not_contains",
+    "starts_with",
+    "ends_with",
+    "before",
+    "after",
+)
 TIME_TESTS = ("eq", "ne", "gt", "gte", "lt", "lte", "before", "after")  # where `30 days ago` is a time
 LIST_TESTS = ("in", "not_in", "contains_any", "contains_all")
 DURATION_TESTS = ("within_last", "within_next", "older_than", "anniversary_within_next")
@@ -110,7 +123,9 @@ def window(value: Any, mark: Mark | None, reading: Reading) -> Window | None:
         for key in ("from", "to"):
             end = value.get(key)
             if end is not None and not isinstance(end, str):
-                reading.problem("CDP107", f"`{key}` must be a time", value_mark(value, key), "such as 2026-01-31 or 90 days ago")
+                reading.problem(
+                    "CDP107", f"`{key}` must be a time", value_mark(value, key), "such as 2026-01-31 or 90 days ago"
+                )
                 return None
             ends.append(ago(end) or end)
         if ends != [None, None]:
@@ -131,7 +146,13 @@ def _value(raw: Any, mark: Mark | None, reading: Reading) -> Value | None:
             return Ref(raw["ref"], value_mark(raw, "ref"))
         key = next(iter(raw), "")
         near = "did you mean `ref`? " if did_you_mean(key, ["ref"]) else ""
-        reading.problem("CDP108", "a map is no value", key_mark(raw, key) or mark, f"{near}a scalar, or {{ref: path}}", length=len(key) or 1)
+        reading.problem(
+            "CDP108",
+            "a map is no value",
+            key_mark(raw, key) or mark,
+            f"{near}a scalar, or {{ref: path}}",
+            length=len(key) or 1,
+        )
         return None
     if raw is None:
         reading.problem("CDP108", "a bare null is no value", mark, "write {exists: false} or {empty: true}")
@@ -141,7 +162,9 @@ def _value(raw: Any, mark: Mark | None, reading: Reading) -> Value | None:
         return None
     assert isinstance(raw, str | int | float | bool)
     if not isinstance(raw, str) and abs(raw) >= LARGEST:
-        reading.problem("CDP108", f"`{str(raw)[:40]}` is too large a number", mark, "28 digits are the limit", length=len(str(raw)))
+        reading.problem(
+            "CDP108", f"`{str(raw)[:40]}` is too large a number", mark, "28 digits are the limit", length=len(str(raw))
+        )
         return None
     return raw
 
@@ -155,7 +178,9 @@ def test(raw: Any, mark: Mark | None, reading: Reading) -> Test:
         value = _value(raw, mark, reading)
         return () if value is None else (Comparison("eq", value, mark),)
     if "ref" in raw:
-        reading.problem("CDP108", "a ref never stands alone", mark, "say how it is compared: {eq: {ref: …}}, {gt: {ref: …}}")
+        reading.problem(
+            "CDP108", "a ref never stands alone", mark, "say how it is compared: {eq: {ref: …}}, {gt: {ref: …}}"
+        )
         return ()
     if not raw:
         reading.problem("CDP108", "an empty test", mark, f"one of {', '.join(TESTS)}")
@@ -221,7 +246,12 @@ def _comparison(key: str, raw: Any, holder: dict[str, Any], reading: Reading) ->
 def check_pattern(pattern: str, mark: Mark | None, reading: Reading) -> None:
     """Only what RE2 has: no look-around, no back-references, no possessive or atomic groups."""
     if re.search(r"\(\?(=|!|<=|<!|>|P=|\()|\\[1-9]|[*+?}]\+", pattern):
-        reading.problem("CDP108", "the pattern uses what not every engine has", mark, "no look-around, back-references or possessive quantifiers")
+        reading.problem(
+            "CDP108",
+            "the pattern uses what not every engine has",
+            mark,
+            "no look-around, back-references or possessive quantifiers",
+        )
         return
     try:
         re.compile(pattern)
@@ -353,12 +383,16 @@ def _has(raw: dict[str, Any], at: Mark | None, reading: Reading) -> Condition | 
         reading.problem("CDP106", "`has` needs a path", value_mark(raw, "has"), "such as orders or orders.lines")
         return None
     if match not in ("any", "all", "none"):
-        reading.unknown("CDP106", f"`match: {match}`", str(match), ("any", "all", "none"), "one of", value_mark(raw, "match"))
+        reading.unknown(
+            "CDP106", f"`match: {match}`", str(match), ("any", "all", "none"), "one of", value_mark(raw, "match")
+        )
         match = "any"
     if match == "none" and "count" in raw:
         reading.problem("CDP106", "`count` with `match: none`", key_mark(raw, "count"), "none already means count 0")
     if match == "all" and "where" not in raw:
-        reading.problem("CDP106", "`match: all` without `where`", value_mark(raw, "match"), "say what all of them must satisfy")
+        reading.problem(
+            "CDP106", "`match: all` without `where`", value_mark(raw, "match"), "say what all of them must satisfy"
+        )
     if not isinstance(vacuous, bool):
         reading.problem("CDP106", "`vacuous` must be true or false", value_mark(raw, "vacuous"))
         vacuous = False
@@ -373,13 +407,20 @@ def _did(name: str, raw: dict[str, Any], at: Mark | None, reading: Reading) -> C
         events = (asked,)
     elif isinstance(asked, list) and asked and all(isinstance(item, str) and item for item in asked):
         events = tuple(asked)
-    elif isinstance(asked, dict) and list(asked) == ["starts_with"] and isinstance(asked["starts_with"], str) and asked["starts_with"]:
+    elif (
+        isinstance(asked, dict)
+        and list(asked) == ["starts_with"]
+        and isinstance(asked["starts_with"], str)
+        and asked["starts_with"]
+    ):
         prefix = asked["starts_with"]
     else:
         key = next(iter(asked), "") if isinstance(asked, dict) else ""
         near = "did you mean `starts_with`? " if did_you_mean(key, ["starts_with"]) not in (None, key) else ""
         place = key_mark(asked, key) or asked_at if near else asked_at
-        reading.problem("CDP106", f"`{name}` needs an event", place, f"{near}a name, a list of names, or {{starts_with: x}}")
+        reading.problem(
+            "CDP106", f"`{name}` needs an event", place, f"{near}a name, a list of names, or {{starts_with: x}}"
+        )
         return None
     streams = raw.get("from", [])
     streams = [streams] if isinstance(streams, str) else streams

@@ -44,7 +44,13 @@ def _linked(schema: Any) -> Any:
 def _condition() -> dict[str, Any]:
     condition = {"$ref": "#/$defs/condition"}
     several = {"type": "array", "items": condition, "minItems": 1}
-    special = {"all": several, "any": several, "not": condition, "where": condition, "during": {"$ref": "#/$defs/window"}}
+    special = {
+        "all": several,
+        "any": several,
+        "not": condition,
+        "where": condition,
+        "during": {"$ref": "#/$defs/window"},
+    }
     operators = []
     for name, options in OPTIONS.items():
         note = {"description": "not in this version"} if name in LATER else {}

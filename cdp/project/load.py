@@ -44,7 +44,9 @@ class Project:
     syncs: dict[str, Sync] = field(default_factory=dict)
     lock: dict[str, dict[str, str]] = field(default_factory=dict)
     broken: frozenset[tuple[str, str]] = frozenset()
-    places: Mapping[tuple[str, str], Mark] = field(default_factory=dict, compare=False)  # of traits and policies, by entity
+    places: Mapping[tuple[str, str], Mark] = field(
+        default_factory=dict, compare=False
+    )  # of traits and policies, by entity
     reading: Reading = field(default_factory=Reading, compare=False, repr=False)
 
     @property
@@ -106,7 +108,9 @@ def _head(root: Path, reading: Reading) -> ProjectFile:
     """The file as far as it can be read, so that the others are looked at; raises ProjectError where there is none."""
     path = root / ROOT_FILE
     if not path.is_file():
-        raise ProjectError.of("CDP100", f"there is no {ROOT_FILE} in {root}", hint="go to the project's folder, or make one: cdp init")
+        raise ProjectError.of(
+            "CDP100", f"there is no {ROOT_FILE} in {root}", hint="go to the project's folder, or make one: cdp init"
+        )
     document = read(path, root=root)
     reading.lines[document.file] = document.lines
     reading.problems += document.problems
@@ -116,7 +120,11 @@ def _head(root: Path, reading: Reading) -> ProjectFile:
     for key in Files.model_fields:
         if key in data:
             reading.problem(
-                "CDP104", f"`{key}` in {ROOT_FILE}", key_mark(data, key), "resources stand in any other *.yml", length=len(key)
+                "CDP104",
+                f"`{key}` in {ROOT_FILE}",
+                key_mark(data, key),
+                "resources stand in any other *.yml",
+                length=len(key),
             )
             data.pop(key)
     try:
@@ -182,8 +190,17 @@ def _files(root: Path, ignore: list[str], reading: Reading) -> Iterator[Path]:
                 continue
             if name.endswith(".yaml"):
                 mark = Mark(path.relative_to(root).as_posix(), 1, 1)
-                reading.problem("CDP100", f"{name} ends in .yaml and would not be read", mark, "rename it to .yml, or list it in `ignore:`")
-            elif name.endswith(".yml") and not (here == root and name in (ROOT_FILE, LOCK_FILE)) and name != "profiles.yml":
+                reading.problem(
+                    "CDP100",
+                    f"{name} ends in .yaml and would not be read",
+                    mark,
+                    "rename it to .yml, or list it in `ignore:`",
+                )
+            elif (
+                name.endswith(".yml")
+                and not (here == root and name in (ROOT_FILE, LOCK_FILE))
+                and name != "profiles.yml"
+            ):
                 yield path
 
 
@@ -285,7 +302,9 @@ class _Loader:
         if sync.mode in LATER_MODES:
             self.reading.later(f"the mode `{sync.mode}`", sync.at("mode"))
         else:
-            self.reading.unknown("CDP105", f"there is no mode `{sync.mode}`", sync.mode, (*MODES, *LATER_MODES), "modes", sync.at("mode"))
+            self.reading.unknown(
+                "CDP105", f"there is no mode `{sync.mode}`", sync.mode, (*MODES, *LATER_MODES), "modes", sync.at("mode")
+            )
         return False
 
     def _part(self, model: type[Any], data: Map, name: str, what: str) -> Any:
@@ -320,7 +339,9 @@ class _Loader:
     def _put(self, where: dict[str, Any], name: str, value: Any, kind: str, data: Map) -> None:
         if name in where:
             first = where[name].mark if isinstance(where[name], Resource) else where[name].at()
-            self.reading.problem("CDP109", f"{kind} `{name}` is declared twice; first at {first}", key_mark(data, name), length=len(name))
+            self.reading.problem(
+                "CDP109", f"{kind} `{name}` is declared twice; first at {first}", key_mark(data, name), length=len(name)
+            )
         else:
             where[name] = value
 
@@ -342,7 +363,12 @@ def _lock(root: Path, reading: Reading) -> dict[str, dict[str, str]]:
         return {}
     Lock.spell(data, reading)
     if data.get("version") != 1:
-        reading.problem("CDP105", f"{LOCK_FILE} has no `version: 1`", value_mark(data, "version") or data.at, "make it again: cdp sources freeze")
+        reading.problem(
+            "CDP105",
+            f"{LOCK_FILE} has no `version: 1`",
+            value_mark(data, "version") or data.at,
+            "make it again: cdp sources freeze",
+        )
     raw = _joined(data, {"version": 1, "sources": data.get("sources") or {}})
     lock: Lock | None = None
     try:

@@ -29,7 +29,9 @@ def misspelt_operator(raw: dict[str, Any], known: Options, tests: Iterable[str],
         rename(raw, key, near)
         return [near]
     if isinstance(raw.get("where"), dict):
-        reading.problem("CDP106", "`where` without an operator", key_mark(raw, "where"), "write has or did before it", length=5)
+        reading.problem(
+            "CDP106", "`where` without an operator", key_mark(raw, "where"), "write has or did before it", length=5
+        )
     return []
 
 
@@ -48,7 +50,11 @@ def misspelt_options(name: str, raw: dict[str, Any], known: tuple[str, ...], rea
     """Note what stands beside an operator and is none of its options."""
     for key in [key for key in raw if key != name and key not in known]:
         near = did_you_mean(key, known)
-        hint = f"did you mean `{near}`?" if near else f"fields and operators don't mix; write {{all: [{{{name}: …}}, {{{key}: …}}]}}"
+        hint = (
+            f"did you mean `{near}`?"
+            if near
+            else f"fields and operators don't mix; write {{all: [{{{name}: …}}, {{{key}: …}}]}}"
+        )
         if known:
             hint += f"; options of `{name}`: {', '.join(known)}"
         reading.problem("CDP106", f"`{key}` is no option of `{name}`", key_mark(raw, key), hint, length=len(key))

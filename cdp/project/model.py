@@ -140,7 +140,9 @@ class Source(Resource):
     def _one_origin(self) -> Source:
         given = [name for name in ("table", "query", "file") if getattr(self, name) is not None]
         if len(given) != 1 and self.spec in (None, "segment"):
-            raise self.lacks("needs one of `table`, `query` and `file`" if not given else f"has both `{given[0]}` and `{given[1]}`")
+            raise self.lacks(
+                "needs one of `table`, `query` and `file`" if not given else f"has both `{given[0]}` and `{given[1]}`"
+            )
         return self
 
 
@@ -351,5 +353,3 @@ class Files(Part):
     journeys: NotYet = None
     mappings: NotYet = None
     tests: NotYet = None
-
-

@@ -135,4 +135,6 @@ class Node:
 
 def snake(name: str) -> str:
     """camelCase as snake_case."""
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_") if not name.isupper() else name.lower()
+    return (
+        "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_") if not name.isupper() else name.lower()
+    )

@@ -60,7 +60,9 @@ class Part(BaseModel):
         try:
             part = handler({key: item for key, item in value.items() if key in cls._keys() and key not in later})
         except ValidationError as error:
-            if later and all(len(detail["loc"]) <= 1 and detail["type"] in ("missing", "value_error") for detail in error.errors()):
+            if later and all(
+                len(detail["loc"]) <= 1 and detail["type"] in ("missing", "value_error") for detail in error.errors()
+            ):
                 raise PydanticCustomError(NOTED, "what is not in this version stands in its place") from None
             raise
         if isinstance(value, Map):

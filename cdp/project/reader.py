@@ -235,9 +235,7 @@ def _put(container: Map | Seq, key: Any, key_mark: Mark, value: Any, mark: Mark,
     assert isinstance(container, Map)
     if not isinstance(key, str):
         shown = "true" if key is True else "false" if key is False else "null" if key is None else str(key)[:40]
-        document.problem(
-            "CDP103", f"the key `{shown}` is no text", key_mark, "put it in quotes", max(1, len(shown))
-        )
+        document.problem("CDP103", f"the key `{shown}` is no text", key_mark, "put it in quotes", max(1, len(shown)))
         return
     if key in container:
         first = container.keys_at[key]

@@ -41,9 +41,7 @@ class Reading:
         if found not in self.problems:
             self.problems.append(found)
 
-    def unknown(
-        self, code: str, message: str, word: str, choices: Iterable[str], what: str, mark: Mark | None
-    ) -> None:
+    def unknown(self, code: str, message: str, word: str, choices: Iterable[str], what: str, mark: Mark | None) -> None:
         """Note a name that is not there, with the nearest one that is."""
         self.problem(code, message, mark, suggestion(word, list(choices), what), length=len(word))
 
@@ -81,7 +79,9 @@ class Reading:
 def without(root: Any, error: ValidationError) -> Any:
     """A copy of `root` without what is wrong in it, so that the rest can be looked at."""
     result = _copied(root)
-    for detail in sorted(error.errors(include_url=False, include_input=False), key=lambda item: str(item["loc"]), reverse=True):
+    for detail in sorted(
+        error.errors(include_url=False, include_input=False), key=lambda item: str(item["loc"]), reverse=True
+    ):
         here, loc = result, _untagged(detail["loc"], result) or ()
         for part in loc[:-1]:
             here = here[part] if _holds(here, part) else None
@@ -177,7 +177,9 @@ def _say(detail: dict[str, Any]) -> tuple[str, str | None]:
     if kind in plain:
         return plain[kind], 'put it in quotes: "…"' if kind == "string_type" and shown in ("true", "false") else None
     if kind == "literal_error":
-        choices = [part.strip().strip("'\"") for part in str(context.get("expected", "")).replace(" or ", ",").split(",")]
+        choices = [
+            part.strip().strip("'\"") for part in str(context.get("expected", "")).replace(" or ", ",").split(",")
+        ]
         near = did_you_mean(str(got), choices)
         listed = ", ".join(choices)
         return f"is {shown}; it must be one of {listed}", f"did you mean `{near}`?" if near else None

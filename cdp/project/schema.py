@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cdp.errors import Mark, did_you_mean, suggestion
+from cdp.errors import Mark, did_you_mean
 from cdp.project.load import LOCK_FILE, Project
 from cdp.project.model import Entity, Ids, Relation, Source
 from cdp.project.nodes import SEGMENT, ColumnRef, Hop, JoinKey, Node, PathError, Place, snake
 from cdp.project.part import Part
+from cdp.project.paths import Paths
 from cdp.project.reader import Map
 from cdp.project.reading import Reading, key_mark
 
@@ -25,7 +26,7 @@ def query_node(sync: str) -> str:
     return f"query_{sync}"
 
 
-class Schema:
+class Schema(Paths):
     """All nodes of a project. Mistakes in relations and ids are noted while it is built."""
 
     def __init__(self, project: Project, reading: Reading) -> None:
@@ -48,19 +49,28 @@ class Schema:
                 if entity.from_ in project.sources:
                     if entity.from_ in self.taken:
                         self.reading.problem(
-                            "CDP113", f"source `{entity.from_}` is taken by `{self.taken[entity.from_]}` already", entity.at("from")
+                            "CDP113",
+                            f"source `{entity.from_}` is taken by `{self.taken[entity.from_]}` already",
+                            entity.at("from"),
                         )
                     self.taken[entity.from_] = entity.name
                 elif ("source", entity.from_) not in project.broken:
                     self.reading.unknown(
-                        "CDP112", f"there is no source `{entity.from_}`", entity.from_, project.sources, "sources", entity.at("from")
+                        "CDP112",
+                        f"there is no source `{entity.from_}`",
+                        entity.from_,
+                        project.sources,
+                        "sources",
+                        entity.at("from"),
                     )
         for name, source in project.sources.items():
             if name not in self.taken:
                 self.nodes[name] = self._node(name, None, source)
         for name, entity in project.entities.items():
             if name in self.nodes:
-                self.reading.problem("CDP109", f"`{name}` is both a source and an entity", entity.mark, length=len(name))
+                self.reading.problem(
+                    "CDP109", f"`{name}` is both a source and an entity", entity.mark, length=len(name)
+                )
             self.nodes[name] = self._node(name, entity, project.sources.get(entity.from_ or ""))
         for entity_name, traits in project.traits.items():
             if entity_name in self.nodes and self.nodes[entity_name].entity is not None:
@@ -141,7 +151,10 @@ class Schema:
             key = (JoinKey("id", entity_name), JoinKey("id", entity_name))
             self._add(node, entity_name, (Hop(entity_name, node.name, entity_name, False, (key,)),), declared=False)
             self._add(
-                self.nodes[entity_name], node.name, (Hop(node.name, entity_name, node.name, True, (key,)),), declared=False
+                self.nodes[entity_name],
+                node.name,
+                (Hop(node.name, entity_name, node.name, True, (key,)),),
+                declared=False,
             )
         for holder_part in (node.source, node.entity):
             if holder_part is None:
@@ -167,7 +180,9 @@ class Schema:
         return False
 
     def _no_entity(self, what: str, name: str, mark: Mark | None) -> None:
-        self.reading.unknown("CDP112", f"{what} of `{name}`, which is no entity", name, self.project.entities, "entities", mark)
+        self.reading.unknown(
+            "CDP112", f"{what} of `{name}`, which is no entity", name, self.project.entities, "entities", mark
+        )
 
     def _fits(self, node: Node, entity_name: str, ids: Any, mark: Mark | None) -> bool:
         """Whether ids are of the kind that the entity has; mistakes are noted, and single unknown identifiers left out."""
@@ -205,11 +220,19 @@ class Schema:
             return
         if relation.by is not None:
             self._has_key(other, name, mark)
-            keys = tuple((self._key(node, own, mark), self._key(other, theirs, mark)) for own, theirs in relation.by.items())
+            keys = tuple(
+                (self._key(node, own, mark), self._key(other, theirs, mark)) for own, theirs in relation.by.items()
+            )
         else:
             if node.source is None:
                 hint = f"relate entities by `ids:` of {node.name}, or by `by:`"
-                self.reading.problem("CDP113", f"`{name}` with `ids`, and {node.name} has no rows of its own", mark, hint, length=len(name))
+                self.reading.problem(
+                    "CDP113",
+                    f"`{name}` with `ids`, and {node.name} has no rows of its own",
+                    mark,
+                    hint,
+                    length=len(name),
+                )
                 self.lost.add((node.name, name))
                 return
             ids = self._role_ids(other, relation.ids, mark)
@@ -221,11 +244,15 @@ class Schema:
         self._add(node, name, (Hop(name, node.name, other.name, False, keys),), declared=True)
         if relation.inverse:
             back = tuple((theirs, own) for own, theirs in keys)
-            self._add(other, relation.inverse, (Hop(relation.inverse, other.name, node.name, True, back),), declared=True)
+            self._add(
+                other, relation.inverse, (Hop(relation.inverse, other.name, node.name, True, back),), declared=True
+            )
 
     def _role_ids(self, other: Node, ids: Any, mark: Mark | None) -> Any:
         if other.entity is None:
-            self.reading.problem("CDP113", f"`ids` leads to an entity, and `{other.name}` is a source", mark, "use `by:`")
+            self.reading.problem(
+                "CDP113", f"`ids` leads to an entity, and `{other.name}` is a source", mark, "use `by:`"
+            )
         elif isinstance(ids, dict) and list(ids) == [other.name]:
             return ids[other.name]
         return ids
@@ -250,9 +277,16 @@ class Schema:
             if other is None:
                 return
             self._has_key(other, name, mark)
-            pairs = tuple((self._key(link, its, mark), self._key(other, str(theirs), mark)) for its, theirs in right.items())
+            pairs = tuple(
+                (self._key(link, its, mark), self._key(other, str(theirs), mark)) for its, theirs in right.items()
+            )
         if other is None or not pairs:
-            self.reading.problem("CDP113", f"relation `{name}` has no right side", mark, "right: {its column: other's, to: node} or {ids: …}")
+            self.reading.problem(
+                "CDP113",
+                f"relation `{name}` has no right side",
+                mark,
+                "right: {its column: other's, to: node} or {ids: …}",
+            )
             return
         second = Hop(name, link.name, other.name, False, pairs)
         self._add(node, name, (first, second), declared=True)
@@ -264,12 +298,20 @@ class Schema:
     def _has_key(self, node: Node, relation: str, mark: Mark | None) -> None:
         if node.source is not None and not node.key:
             hint = f"its rows cannot be told apart: give {node.source.name} a `key:`"
-            self.reading.problem("CDP113", f"`{relation}` leads to `{node.name}`, which has no `key`", mark, hint, length=len(relation))
+            self.reading.problem(
+                "CDP113", f"`{relation}` leads to `{node.name}`, which has no `key`", mark, hint, length=len(relation)
+            )
 
     def _node_named(self, name: str, mark: Mark | None) -> Node | None:
         found = self.nodes.get(self.taken.get(name, name))
-        if found is None and ("source", name) not in self.project.broken and ("entity", name) not in self.project.broken:
-            self.reading.unknown("CDP112", f"there is no source or entity `{name}`", name, list(self.nodes), "there are", mark)
+        if (
+            found is None
+            and ("source", name) not in self.project.broken
+            and ("entity", name) not in self.project.broken
+        ):
+            self.reading.unknown(
+                "CDP112", f"there is no source or entity `{name}`", name, list(self.nodes), "there are", mark
+            )
         return found
 
     def _key(self, node: Node, name: str, mark: Mark | None) -> JoinKey:
@@ -278,10 +320,19 @@ class Schema:
         if node.source is not None:
             spelled = node.spelling(name)
             if spelled is None and node.complete:
-                self.reading.unknown("CDP112", f"{node.name} has no column `{name}`", name, node.columns, f"columns of {node.name}", mark)
+                self.reading.unknown(
+                    "CDP112", f"{node.name} has no column `{name}`", name, node.columns, f"columns of {node.name}", mark
+                )
             return JoinKey("column", spelled or name)
         if node.resolved and name not in node.attributes:
-            self.reading.unknown("CDP112", f"{node.name} has no attribute `{name}`", name, node.attributes, f"attributes of {node.name}", mark)
+            self.reading.unknown(
+                "CDP112",
+                f"{node.name} has no attribute `{name}`",
+                name,
+                node.attributes,
+                f"attributes of {node.name}",
+                mark,
+            )
         return JoinKey("column", name)
 
     def _add(self, node: Node, name: str, hops: tuple[Hop, ...], *, declared: bool) -> None:
@@ -301,7 +352,9 @@ class Schema:
             for name in node.attributes:
                 if name in kinds:
                     mark = self._attribute_mark(node.entity, name)
-                    self.reading.problem("CDP109", f"`{name}` of {node.name} is {kinds[name]} already", mark, length=len(name))
+                    self.reading.problem(
+                        "CDP109", f"`{name}` of {node.name} is {kinds[name]} already", mark, length=len(name)
+                    )
                 kinds[name] = "an attribute"
             for kind, names in (("a trait", node.traits), ("a relation", node.hops), ("an alias", node.aliases)):
                 for name in names:
@@ -324,7 +377,9 @@ class Schema:
             for name in list(node.aliases):
                 try:
                     if not node.aliases[name]:
-                        raise PathError(f"the alias `{name}` of {node.name} names no path", "name: [relation, relation]", "CDP113")
+                        raise PathError(
+                            f"the alias `{name}` of {node.name} names no path", "name: [relation, relation]", "CDP113"
+                        )
                     self.resolve(node.name, name)
                 except PathError as error:
                     holder = node.source if node.source is not None and name in node.source.relations else node.entity
@@ -332,91 +387,6 @@ class Schema:
                         mark = _within(holder, "relations", name)
                         self.reading.problem(error.code, error.message, mark, error.hint, length=len(name))
                     self.lost.add((node.name, name))
-
-    # -------------------------------------------------------------------------------------------- paths
-    def resolve(self, node_name: str, path: str) -> Place:
-        """Where a path leads from the rows of a node; raises PathError."""
-        node, hops, names = self.nodes[node_name], (), path.split(".")
-        hops_so_far: tuple[Hop, ...] = hops
-        inside: list[tuple[str, int]] = []  # aliases that are being followed, and how many names stand behind each
-        while names:
-            name = names[0]
-            if name in node.ambiguous:
-                raise PathError(f"two ways lead from {node.name} to `{name}`", "name one of them in `relations:`")
-            if name in node.hops:
-                found = node.hops[name]
-            elif (node.name, name) in self.lost:
-                raise PathError(f"`{name}` of {node.name} leads nowhere", noted=True)
-            elif name in node.aliases:
-                alias = f"{node.name}.{name}"
-                inside = [(other, behind) for other, behind in inside if behind < len(names)]
-                cycle = [other for other, _ in inside]
-                if alias in cycle:
-                    raise PathError(f"a cycle of aliases: {' ► '.join([*cycle[cycle.index(alias) :], alias])}", code="CDP114")
-                inside.append((alias, len(names) - 1))
-                names[:1] = node.aliases[name]
-                continue
-            else:
-                break
-            hops_so_far += found
-            node = self.nodes[found[-1].to]
-            names = names[1:]
-        if not names:
-            return Place(hops_so_far, node.name, None)
-        return Place(hops_so_far, node.name, self.column(node, names))
-
-    def column(self, node: Node, names: list[str]) -> ColumnRef:
-        """The value that `names` (a column, then JSON keys) stands for in a row of `node`; raises PathError."""
-        name, keys = names[0], tuple(names[1:])
-        whole = ".".join(names)
-        if node.entity is not None:
-            if name == f"{node.entity.name}_id" and not keys:
-                return ColumnRef("id", node.entity.name, "text")
-            if name in node.attributes:
-                rule = node.entity.attributes.get(name)
-                return ColumnRef("attribute", name, node.attributes[name], keys, bool(rule and rule.pii))
-            if name in node.traits:
-                return ColumnRef("trait", name, None, keys, bool(node.traits[name].pii))
-        if node.segment:
-            return self._segment_column(node, names)
-        if node.source is not None:
-            spelled = node.spelling(whole)
-            if spelled is not None:
-                name, keys = spelled, ()
-            told = node.spelling(name)
-            if told is not None or not node.complete:
-                kind = node.columns.get(told or name)
-                if keys and kind not in (None, "json", "list"):
-                    raise PathError(f"`{told}` of {node.name} is {kind} and holds no `{keys[0]}`")
-                info = node.source.columns.get(told or name)
-                return ColumnRef("column", told or name, kind, keys, bool(info and info.pii))
-        hint = suggestion(name, node.names(), f"{node.name} has")
-        raise PathError(f"{node.name} has no `{name}`", hint, noted=self._is_broken(node, name))
-
-    def _is_broken(self, node: Node, name: str) -> bool:
-        """Whether a name is missing only because what would bring it could not be read."""
-        broken = self.project.broken
-        if node.entity is not None and node.entity.from_ is not None and node.source is None:
-            return True
-        other = self.nodes.get(name)
-        if other is not None and other.entity is not None and other.entity.from_ is not None and other.source is None:
-            return True
-        names = (("source", name), ("entity", name), ("relation", name), ("trait", f"{node.name}.{name}"))
-        return any(item in broken for item in names)
-
-    def _segment_column(self, node: Node, names: list[str]) -> ColumnRef:
-        if names[0] != "row":
-            return ColumnRef("property", names[0], "json", tuple(names[1:]))
-        if len(names) < 2:
-            raise PathError("`row` needs the name of an envelope field", f"one of {', '.join(SEGMENT)}")
-        spelled = self.envelope(node, names[1])
-        if spelled is None:
-            raise PathError(f"a Segment row has no `{names[1]}`", suggestion(names[1], list(node.columns), "it has"))
-        return ColumnRef("column", spelled, node.columns[spelled], tuple(names[2:]))
-
-    def envelope(self, node: Node, name: str) -> str | None:
-        """The catalogue's spelling of an envelope field of a Segment row (camelCase is accepted)."""
-        return next((column for column in node.columns if snake(column) == snake(name)), None)
 
 
 def _within(part: Part, key: str, name: str) -> Mark | None:
@@ -439,6 +409,3 @@ def _listed(ids: Mapping[str, Any] | Any) -> Any:
     if isinstance(ids, Mapping):
         return {kind: [value] if isinstance(value, str) else list(value) for kind, value in ids.items()}
     return [ids] if isinstance(ids, str) else list(ids)
-
-
-

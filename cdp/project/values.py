@@ -27,7 +27,11 @@ class _Bounded(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         sizes = [value if isinstance(value, int) else len(value) for value in (left, right) if hasattr(value, "__len__")
                  or isinstance(value, int)]  # fmt: skip
-        if operator == "**" or (operator == "%" and isinstance(left, str)) or (operator == "*" and len(sizes) == 2 and abs(sizes[0] * sizes[1]) > MAX_LENGTH):
+        if (
+            operator == "**"
+            or (operator == "%" and isinstance(left, str))
+            or (operator == "*" and len(sizes) == 2 and abs(sizes[0] * sizes[1]) > MAX_LENGTH)
+        ):
             raise jinja2.TemplateRuntimeError(f"`{operator}` may grow too large here")
         return super().call_binop(context, operator, left, right)
 
@@ -48,7 +52,9 @@ def render_values(data: Any, names: Mapping[str, Any], reading: Reading, mark: M
 
 
 # what an expression is made of: no attributes but those of the target, no methods, no filters that grow
-_FILTERS = frozenset({"abs", "d", "default", "first", "float", "int", "last", "length", "lower", "round", "string", "trim", "upper"})
+_FILTERS = frozenset(
+    {"abs", "d", "default", "first", "float", "int", "last", "length", "lower", "round", "string", "trim", "upper"}
+)
 
 
 def _checked(tree: nodes.Node, names: Mapping[str, Any]) -> None:
@@ -57,7 +63,9 @@ def _checked(tree: nodes.Node, names: Mapping[str, Any]) -> None:
         wrong = None
         if isinstance(node, nodes.Call) and not (isinstance(node.node, nodes.Name) and node.node.name in names):
             wrong = "a call of something else than var()"
-        elif isinstance(node, nodes.Getattr | nodes.Getitem) and not (isinstance(node.node, nodes.Name) and node.node.name == "target"):
+        elif isinstance(node, nodes.Getattr | nodes.Getitem) and not (
+            isinstance(node.node, nodes.Name) and node.node.name == "target"
+        ):
             wrong = "an attribute of something else than target"
         elif isinstance(node, nodes.Filter) and node.name not in _FILTERS:
             wrong = f"the filter `{node.name}`"

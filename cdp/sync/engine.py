@@ -29,7 +29,7 @@ from cdp.sync.lease import Holder, Lease, lease
 from cdp.sync.ledger import Ledger, read_ledger
 from cdp.sync.names import Names
 from cdp.sync.record import History, Runs
-from cdp.sync.result import Counts, Progress, Status, SyncOptions, SyncResult
+from cdp.sync.result import Counts, Progress, Status, SyncOptions, SyncResult, severity
 from cdp.sync.route import route_of
 from cdp.sync.sender import Halt, Sender
 from cdp.sync.sending import Sending
@@ -304,7 +304,7 @@ class _Run:
         if halt is not None:
             self._blame(halt)
             exit_code = halt.exit_code
-        exit_code = max(exit_code, self._verdict(counts, facts), key=_severity)
+        exit_code = max(exit_code, self._verdict(counts, facts), key=severity)
         status: Status = "done" if exit_code == 0 else "failed"
         if halt is not None and halt.interrupted:
             status, exit_code = "interrupted", halt.exit_code
@@ -445,8 +445,3 @@ class _Run:
             }
             for change in changes
         )
-
-
-def _severity(exit_code: int) -> int:
-    """The order in which exit codes win: 2, 5, 4, 3, 1, 0."""
-    return (0, 1, 3, 4, 5, 2).index(exit_code) if exit_code in (0, 1, 2, 3, 4, 5) else 6

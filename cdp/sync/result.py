@@ -134,3 +134,8 @@ class SyncResult:
     sample: tuple[Mapping[str, Any], ...] = ()
     dry_run: bool = False
     seconds: float = 0.0
+
+
+def severity(exit_code: int) -> int:
+    """The order in which exit codes win: 2, 5, 4, 3, 1, 0."""
+    return (0, 1, 3, 4, 5, 2).index(exit_code) if exit_code in (0, 1, 2, 3, 4, 5) else 6

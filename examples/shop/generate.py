@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
-HISTORY = 270                    # days
+HISTORY = 270  # days
 END_OF_DAY_1 = date(2026, 3, 2)  # exclusive; the `as_of` for a build of day 1
-OFFICE_SIZE = 21                 # people behind one office mailbox
+OFFICE_SIZE = 21  # people behind one office mailbox
 COMPANY = "greenroom.example"
 ZERO_UUID = "00000000-0000-0000-0000-000000000000"
 JUNK_EMAILS = (None, "test@test.com", "n/a", "null", f"noreply@{COMPANY}", f"till2@{COMPANY}")
@@ -38,17 +38,25 @@ LAST_NAMES = """
 """
 STREETS = ("rue des Lilas", "rue du Moulin", "avenue Foch", "quai Nord", "place du Marché", "cour du Four")
 CITIES = (
-    ("75011", "Paris", "FR"), ("69003", "Lyon", "FR"), ("44000", "Nantes", "FR"), ("01000", "Bourg", "FR"),
-    ("59800", "Lille", "FR"), ("1050", "Bruxelles", "BE"), ("1204", "Genève", "CH"),
+    ("75011", "Paris", "FR"),
+    ("69003", "Lyon", "FR"),
+    ("44000", "Nantes", "FR"),
+    ("01000", "Bourg", "FR"),
+    ("59800", "Lille", "FR"),
+    ("1050", "Bruxelles", "BE"),
+    ("1204", "Genève", "CH"),
 )
-PHONE_RANGES = ("19900", "26191", "35301", "46571", "53649", "63998")      # kept free for fiction in France
+PHONE_RANGES = ("19900", "26191", "35301", "46571", "53649", "63998")  # kept free for fiction in France
 CATEGORIES = ("garden", "kitchen", "books", "toys", "tea", "home")
-PRODUCTS = tuple((f"{name[:2]}-{n:02d}", name, 490 + 370 * n + 130 * i)    # sku, category, price in cents
-                 for i, name in enumerate(CATEGORIES) for n in range(1, 8))
+PRODUCTS = tuple(
+    (f"{name[:2]}-{n:02d}", name, 490 + 370 * n + 130 * i)  # sku, category, price in cents
+    for i, name in enumerate(CATEGORIES)
+    for n in range(1, 8)
+)
 PLANS = (("basic", "4.90", "bronze"), ("box", "14.90", "silver"), ("family", "24.90", "gold"))
 
-Row = dict[str, object]          # column -> text, number, datetime (UTC), date, None
-Steps = list[tuple[str, Row]]    # an event's name and its properties
+Row = dict[str, object]  # column -> text, number, datetime (UTC), date, None
+Steps = list[tuple[str, Row]]  # an event's name and its properties
 
 
 @dataclass(frozen=True)
@@ -56,20 +64,20 @@ class Person:
     """One real person and all that the shop's systems may know of them."""
 
     number: int
-    kind: str                    # private | business | staff
+    kind: str  # private | business | staff
     first_name: str
     last_name: str
     birth: date
-    home: tuple[str, ...]        # street, postcode, city, country; all who share it are one household
-    emails: tuple[str, ...]      # their own, the main one first
-    shared_email: str | None     # the family's or the office's
-    phone: str | None            # nine digits, without the leading 0
-    user_id: str | None          # None: no account in the web shop
+    home: tuple[str, ...]  # street, postcode, city, country; all who share it are one household
+    emails: tuple[str, ...]  # their own, the main one first
+    shared_email: str | None  # the family's or the office's
+    phone: str | None  # nine digits, without the leading 0
+    user_id: str | None  # None: no account in the web shop
     loyalty_id: str | None
-    devices: tuple[str, ...]     # anonymous ids
+    devices: tuple[str, ...]  # anonymous ids
     in_crm: bool
-    lapsed: bool                 # has bought nothing for months
-    late: str | None             # what day 2 brings together: `device` or `account` with the rest
+    lapsed: bool  # has bought nothing for months
+    late: str | None  # what day 2 brings together: `device` or `account` with the rest
 
     def owner(self, side: str) -> str:
         """Whose a record is. A side that nothing links to the rest on day 1 has a name of its own."""
@@ -85,7 +93,7 @@ def write(out: Path, *, seed: int = 7, people: int = 2000, day: int = 1, end: da
     shop = _shop(seed, people, day)
     shift = end - END_OF_DAY_1 - timedelta(days=day - 1) if end else timedelta(0)
     out.mkdir(parents=True, exist_ok=True)
-    for name in ("events_2.jsonl", "orders_2.csv", "order_lines_2.csv"):      # when going back to day 1
+    for name in ("events_2.jsonl", "orders_2.csv", "order_lines_2.csv"):  # when going back to day 1
         (out / name).unlink(missing_ok=True)
     for number in range(1, day + 1):
         _write_csv(out / f"orders_{number}.csv", shop.orders[number], shift)
@@ -142,8 +150,15 @@ def _people(rng: random.Random, people: int) -> Iterator[Person]:
             number += 1
 
 
-def _person(rng: random.Random, number: int, kind: str, home: tuple[str, ...], last_name: str | None = None,
-            shared: str | None = None, tablet: str | None = None) -> Person:
+def _person(
+    rng: random.Random,
+    number: int,
+    kind: str,
+    home: tuple[str, ...],
+    last_name: str | None = None,
+    shared: str | None = None,
+    tablet: str | None = None,
+) -> Person:
     first_name, last_name = rng.choice(FIRST_NAMES.split()), last_name or rng.choice(LAST_NAMES.split())
     adult = kind in ("private", "staff")
     web, loyal = adult and rng.random() < 0.7, adult and rng.random() < 0.4
@@ -154,14 +169,21 @@ def _person(rng: random.Random, number: int, kind: str, home: tuple[str, ...], l
     devices = [_uuid(rng) for _ in range(rng.choice((1, 1, 2, 3)) + (late == "device"))]
     born = rng.randint(2009, 2018) if kind == "child" else rng.randint(1945, 2004)
     return Person(
-        number, "private" if kind == "child" else kind, first_name, last_name,
-        birth=date(born, rng.randint(1, 12), rng.randint(1, 28)), home=home,
-        emails=() if not adult else mails if late or rng.random() < 0.3 else mails[:1], shared_email=shared,
+        number,
+        "private" if kind == "child" else kind,
+        first_name,
+        last_name,
+        birth=date(born, rng.randint(1, 12), rng.randint(1, 28)),
+        home=home,
+        emails=() if not adult else mails if late or rng.random() < 0.3 else mails[:1],
+        shared_email=shared,
         phone=None if kind == "child" or rng.random() < 0.1 else _phone(number),
-        user_id=f"u{10000 + number}" if web else None, loyalty_id=f"L{500000 + number}" if loyal else None,
+        user_id=f"u{10000 + number}" if web else None,
+        loyalty_id=f"L{500000 + number}" if loyal else None,
         devices=(*devices, *([tablet] if tablet else [])) if web else (),
         in_crm=not web or loyal or late == "account" or kind == "staff" or rng.random() < 0.6,
-        lapsed=rng.random() < 0.3, late=late,
+        lapsed=rng.random() < 0.3,
+        late=late,
     )
 
 
@@ -192,15 +214,15 @@ class Shop:
             if person.user_id or person.loyalty_id or (person.emails and not person.shared_email):
                 for _ in range(min(25, int(rng.expovariate(0.3)))):
                     self.order(person, self.moment(rng.randint(oldest, HISTORY - 1)))
-        for _ in range(len(crowd) // 5):      # visitors whom nobody knows
+        for _ in range(len(crowd) // 5):  # visitors whom nobody knows
             device = _uuid(rng)
             for _ in range(rng.choice((1, 1, 2, 5))):
                 self.visit(f"v{device[:8]}", device, None, self.moment(rng.randint(0, 60)), self.views())
-        for _ in range(len(crowd) // 50):      # an app that sends words for ids; browsers that hide their id
+        for _ in range(len(crowd) // 50):  # an app that sends words for ids; browsers that hide their id
             device, user_id = _uuid(rng), rng.choice(("null", "undefined"))
             self.visit(f"v{device[:8]}", device, user_id, self.moment(rng.randint(0, 90)), self.views())
             self.visit(None, ZERO_UUID, None, self.moment(rng.randint(0, 90)), self.views())
-        for row in rng.sample(self.events[1], len(self.events[1]) // 300):      # delivered twice
+        for row in rng.sample(self.events[1], len(self.events[1]) // 300):  # delivered twice
             self.events[1].append({**row, "received_at": _later(row["received_at"], minutes=20)})
 
     def add_contacts(self, person: Person) -> None:
@@ -218,35 +240,59 @@ class Shop:
         own_mail = person.emails and not person.shared_email and not person.late
         if own_mail and person.phone and rng.random() < 0.12:
             imported = _later(created, days=rng.randint(0, 39))
-            self.put(person, {
-                **row, "crm_id": f"C{100001 + 2 * person.number}", "user_id": None, "loyalty_id": None,
-                "email": person.emails[-1] if person.user_id else None, "work_email": None,
-                "phone": None if person.user_id else self.spell_phone(person.phone),
-                "first_name": person.first_name.upper(), "last_name": person.last_name.upper(),
-                "birth_date": None, "street": None, "postcode": None, "city": None,
-                "origin": "fair", "created_at": imported, "updated_at": imported,
-            })
+            self.put(
+                person,
+                {
+                    **row,
+                    "crm_id": f"C{100001 + 2 * person.number}",
+                    "user_id": None,
+                    "loyalty_id": None,
+                    "email": person.emails[-1] if person.user_id else None,
+                    "work_email": None,
+                    "phone": None if person.user_id else self.spell_phone(person.phone),
+                    "first_name": person.first_name.upper(),
+                    "last_name": person.last_name.upper(),
+                    "birth_date": None,
+                    "street": None,
+                    "postcode": None,
+                    "city": None,
+                    "origin": "fair",
+                    "created_at": imported,
+                    "updated_at": imported,
+                },
+            )
 
-    def contact(
-        self, person: Person, created: datetime, updated: datetime, email: str | None, account: bool
-    ) -> Row:
+    def contact(self, person: Person, created: datetime, updated: datetime, email: str | None, account: bool) -> Row:
         rng, home = self.rng, person.home
         mailbox = person.shared_email if person.kind == "business" else None
         if person.kind == "staff":
             mailbox = f"{_ascii(person.first_name)}.{_ascii(person.last_name)}{person.number}@{COMPANY}"
         if email and rng.random() < 0.2:
             email = rng.choice((email.upper(), email.title(), f" {email} "))
-        return self.put(person, {
-            "crm_id": f"C{100000 + 2 * person.number}", "user_id": person.user_id if account else None,
-            "loyalty_id": person.loyalty_id or rng.choice((None, None, None, "n/a")),
-            "email": email, "work_email": mailbox, "phone": self.spell_phone(person.phone),
-            "first_name": person.first_name, "last_name": person.last_name,
-            "birth_date": f"{person.birth:%d/%m/%Y}",      # text: birthdays don't move with `end`
-            "street": home[0], "postcode": home[1], "city": home[2], "country": home[3],
-            "kind": person.kind, "origin": rng.choice(("web", "store", "fair")),
-            "newsletter": rng.choice(("true", "true", "false")),
-            "created_at": created, "updated_at": updated, "deleted_at": None,
-        })
+        return self.put(
+            person,
+            {
+                "crm_id": f"C{100000 + 2 * person.number}",
+                "user_id": person.user_id if account else None,
+                "loyalty_id": person.loyalty_id or rng.choice((None, None, None, "n/a")),
+                "email": email,
+                "work_email": mailbox,
+                "phone": self.spell_phone(person.phone),
+                "first_name": person.first_name,
+                "last_name": person.last_name,
+                "birth_date": f"{person.birth:%d/%m/%Y}",  # text: birthdays don't move with `end`
+                "street": home[0],
+                "postcode": home[1],
+                "city": home[2],
+                "country": home[3],
+                "kind": person.kind,
+                "origin": rng.choice(("web", "store", "fair")),
+                "newsletter": rng.choice(("true", "true", "false")),
+                "created_at": created,
+                "updated_at": updated,
+                "deleted_at": None,
+            },
+        )
 
     def put(self, person: Person, contact: Row) -> Row:
         key = str(contact["crm_id"])
@@ -269,7 +315,7 @@ class Shop:
                 user_id = person.user_id if rng.random() < 0.5 else None
                 steps = self.views() if rng.random() < 0.7 else self.cart()
                 self.visit(owner, device, user_id, self.moment(rng.randint(oldest, first)), steps)
-        if person.late is None and len(person.emails) > 1:      # the account knows both mails
+        if person.late is None and len(person.emails) > 1:  # the account knows both mails
             for address in person.emails:
                 when = self.moment(rng.randint(oldest, HISTORY - 1))
                 self.visit(owner, person.devices[0], person.user_id, when, [], address)
@@ -280,8 +326,12 @@ class Shop:
         status = rng.choices(("active", "past_due", "cancelled"), weights=(80, 8, 12))[0]
         renews = END_OF_DAY_1 + timedelta(days=rng.randint(3, 120))
         self.subscriptions[key] = {
-            "subscription_id": key, "user_id": person.user_id, "plan_code": rng.choice(PLANS)[0],
-            "status": status, "started_at": started, "renews_at": None if status == "cancelled" else renews,
+            "subscription_id": key,
+            "user_id": person.user_id,
+            "plan_code": rng.choice(PLANS)[0],
+            "status": status,
+            "started_at": started,
+            "renews_at": None if status == "cancelled" else renews,
             "cancelled_at": _later(started, days=4) if status == "cancelled" else None,
         }
         self.owners["subscriptions", key] = person.owner("account")
@@ -292,7 +342,7 @@ class Shop:
         """Visits, orders, newcomers, moves, deletions, refunds, cancellations, logins that merge profiles."""
         rng, now = self.rng, -1
         for person in crowd:
-            if person.late:      # the anonymous device logs in, or the account gives the CRM's mail
+            if person.late:  # the anonymous device logs in, or the account gives the CRM's mail
                 device, mail = person.devices[-1 if person.late == "device" else 0], person.emails[0]
                 self.visit(person.owner(""), device, person.user_id, self.moment(now), self.views(), mail)
             elif person.user_id and rng.random() < 0.08:
@@ -301,7 +351,7 @@ class Shop:
             if (person.user_id or person.loyalty_id) and rng.random() < 0.03:
                 self.order(person, self.moment(now))
         self.change_contacts()
-        for order in rng.sample(self.orders[1], len(self.orders[1]) // 150):      # they come again, refunded
+        for order in rng.sample(self.orders[1], len(self.orders[1]) // 150):  # they come again, refunded
             self.orders[2].append({**order, "status": "refunded", "loaded_at": self.moment(now)})
         active = [key for key, row in self.subscriptions.items() if row["status"] == "active"]
         for key in rng.sample(active, len(active) // 25):
@@ -320,8 +370,14 @@ class Shop:
             roll = rng.random()
             if roll < 0.03 and row["street"]:
                 street, postcode, city, country = _home(rng, rng.randint(10_000, 99_999))
-                self.contacts[key] = {**row, "street": street, "postcode": postcode, "city": city,
-                                      "country": country, "updated_at": self.moment(-1)}
+                self.contacts[key] = {
+                    **row,
+                    "street": street,
+                    "postcode": postcode,
+                    "city": city,
+                    "country": country,
+                    "updated_at": self.moment(-1),
+                }
             elif 0.5 <= roll < 0.515:
                 del self.owners["contacts", key]
                 deleted = self.moment(-1)
@@ -332,7 +388,12 @@ class Shop:
     # ---- what people do ----
 
     def visit(
-        self, owner: str | None, device: str, user_id: str | None, start: datetime, steps: Steps,
+        self,
+        owner: str | None,
+        device: str,
+        user_id: str | None,
+        start: datetime,
+        steps: Steps,
         email: str | None = None,
     ) -> None:
         """One session: an `identify` call if a mail is given, and a `track` call per step."""
@@ -341,23 +402,35 @@ class Shop:
         if email:
             traits = {"email": email, "lang": rng.choice(("fr", "fr", "en"))}
             calls.insert(0, {"type": "identify", "traits": traits})
-        context = {"device": {"type": rng.choice(("mobile", "desktop"))},
-                   "campaign": {"source": rng.choice(("newsletter", "search", "direct"))}}
+        context = {
+            "device": {"type": rng.choice(("mobile", "desktop"))},
+            "campaign": {"source": rng.choice(("newsletter", "search", "direct"))},
+        }
         for call in calls:
             start += timedelta(seconds=rng.randint(5, 60))
             key = f"m{len(self.events[1]) + len(self.events[2]):07d}"
-            self.events[self.day].append({
-                "message_id": key, "type": call["type"], "event": call.get("event"), "timestamp": start,
-                "received_at": _later(start, seconds=rng.randint(1, 5)), "user_id": user_id,
-                "anonymous_id": device, "properties": call.get("properties"), "traits": call.get("traits"),
-                "context": context,
-            })
+            self.events[self.day].append(
+                {
+                    "message_id": key,
+                    "type": call["type"],
+                    "event": call.get("event"),
+                    "timestamp": start,
+                    "received_at": _later(start, seconds=rng.randint(1, 5)),
+                    "user_id": user_id,
+                    "anonymous_id": device,
+                    "properties": call.get("properties"),
+                    "traits": call.get("traits"),
+                    "context": context,
+                }
+            )
             if owner:
                 self.owners["web", key] = owner
 
     def views(self) -> Steps:
-        return [("Product Viewed", {"sku": sku, "category": category, "price": price / 100})
-                for sku, category, price in self.rng.sample(PRODUCTS, self.rng.choice((1, 2, 3)))]
+        return [
+            ("Product Viewed", {"sku": sku, "category": category, "price": price / 100})
+            for sku, category, price in self.rng.sample(PRODUCTS, self.rng.choice((1, 2, 3)))
+        ]
 
     def cart(self) -> Steps:
         seen = self.views()[-1:]
@@ -369,19 +442,31 @@ class Shop:
         for line_no, (sku, _, price) in enumerate(rng.sample(PRODUCTS, rng.choice((1, 1, 2, 3, 4))), 1):
             quantity = rng.choice((1, 1, 1, 2, 4))
             total += price * quantity
-            self.order_lines[self.day].append({
-                "order_id": key, "line_no": line_no, "sku": sku, "quantity": quantity,
-                "unit_price": _money(price), "line_total": _money(price * quantity),
-            })
+            self.order_lines[self.day].append(
+                {
+                    "order_id": key,
+                    "line_no": line_no,
+                    "sku": sku,
+                    "quantity": quantity,
+                    "unit_price": _money(price),
+                    "line_total": _money(price * quantity),
+                }
+            )
         web = person.user_id is not None and rng.random() < 0.75
-        self.orders[self.day].append({
-            "order_id": key, "user_id": person.user_id if web else None, "loyalty_id": person.loyalty_id,
-            "email": None if web or person.loyalty_id else person.emails[0],
-            "channel": "web" if web else "store",
-            "status": rng.choices(("paid", "refunded", "cancelled", "open"), weights=(92, 4, 2, 2))[0],
-            "amount": _money(total), "currency": "EUR", "ordered_at": when,
-            "loaded_at": _later(when, minutes=30),
-        })
+        self.orders[self.day].append(
+            {
+                "order_id": key,
+                "user_id": person.user_id if web else None,
+                "loyalty_id": person.loyalty_id,
+                "email": None if web or person.loyalty_id else person.emails[0],
+                "channel": "web" if web else "store",
+                "status": rng.choices(("paid", "refunded", "cancelled", "open"), weights=(92, 4, 2, 2))[0],
+                "amount": _money(total),
+                "currency": "EUR",
+                "ordered_at": when,
+                "loaded_at": _later(when, minutes=30),
+            }
+        )
         self.owners["orders", key] = person.owner("account" if web else "crm")
         if web:
             checkout: Row = {"order_id": key}
@@ -404,7 +489,7 @@ class Shop:
 
 
 def _home(rng: random.Random, number: int) -> tuple[str, ...]:
-    return (f"{number} {rng.choice(STREETS)}", *rng.choice(CITIES))      # nobody shares a number by chance
+    return (f"{number} {rng.choice(STREETS)}", *rng.choice(CITIES))  # nobody shares a number by chance
 
 
 def _uuid(rng: random.Random) -> str:

@@ -71,7 +71,15 @@ def leaves(number: int, seed: int) -> list[Leaf]:
                 f"SELECT customer_id FROM orders WHERE status = '{status}' AND ordered_at >= {since} AND ordered_at < TIMESTAMP '2026-01-01'"
                 f" GROUP BY customer_id HAVING SUM(amount) >= {least}"
             )
-            leaf = Leaf({"has": "orders", "where": {"status": status}, "during": f"last {days} days", "sum": {"amount": {"gte": least}}}, sql)
+            leaf = Leaf(
+                {
+                    "has": "orders",
+                    "where": {"status": status},
+                    "during": f"last {days} days",
+                    "sum": {"amount": {"gte": least}},
+                },
+                sql,
+            )
         elif kind < 0.9:
             category, count = random_.choice(CATEGORIES), random_.choice([1, 2, 3])
             sql = (
@@ -81,7 +89,10 @@ def leaves(number: int, seed: int) -> list[Leaf]:
             leaf = Leaf({"has": "orders.lines", "where": {"category": category}, "count": {"gte": count}}, sql)
         else:
             some = sorted(random_.sample(COUNTRIES, 2))
-            leaf = Leaf({"country": some}, f"SELECT customer_id FROM customers WHERE country IN ({', '.join(repr(c) for c in some)})")
+            leaf = Leaf(
+                {"country": some},
+                f"SELECT customer_id FROM customers WHERE country IN ({', '.join(repr(c) for c in some)})",
+            )
         found.setdefault(leaf.sql + str(leaf.negative), leaf)
     return list(found.values())
 
@@ -94,20 +105,36 @@ def trait(random_: random.Random) -> tuple[dict[str, object], str]:
     grouped = "GROUP BY customer_id"
     some = random_.choice(["count", "sum", "max", "distinct", "last"])
     if some == "count":
-        return {"count": "events", "where": {"event": event}, **during}, f"COUNT(*) AS v FROM events WHERE event = '{event}' AND done_at {since} {grouped}"
+        return {
+            "count": "events",
+            "where": {"event": event},
+            **during,
+        }, f"COUNT(*) AS v FROM events WHERE event = '{event}' AND done_at {since} {grouped}"
     if some == "sum":
-        return {"sum": "orders.amount", "where": {"status": status}, **during}, f"SUM(amount) AS v FROM orders WHERE status = '{status}' AND ordered_at {since} {grouped}"
+        return {
+            "sum": "orders.amount",
+            "where": {"status": status},
+            **during,
+        }, f"SUM(amount) AS v FROM orders WHERE status = '{status}' AND ordered_at {since} {grouped}"
     if some == "max":
         return {"max": "orders.amount", **during}, f"MAX(amount) AS v FROM orders WHERE ordered_at {since} {grouped}"
     if some == "distinct":
-        return {"distinct": "events.channel", "where": {"event": event}}, f"COUNT(DISTINCT channel) AS v FROM events WHERE event = '{event}' {grouped}"
-    return {"last": "events.channel", "where": {"event": event}}, f"ARG_MAX(channel, done_at) AS v FROM events WHERE event = '{event}' {grouped}"
+        return {
+            "distinct": "events.channel",
+            "where": {"event": event},
+        }, f"COUNT(DISTINCT channel) AS v FROM events WHERE event = '{event}' {grouped}"
+    return {
+        "last": "events.channel",
+        "where": {"event": event},
+    }, f"ARG_MAX(channel, done_at) AS v FROM events WHERE event = '{event}' {grouped}"
 
 
 def project(folder: Path, args: argparse.Namespace) -> tuple[list[tuple[str, list[Leaf]]], list[str]]:
     """Write the project; the audiences with their leaves, and the queries of its traits."""
     pool, random_ = leaves(args.leaves, 5), random.Random(6)
-    audiences = [(f"a{number}", random_.sample(pool, random_.choice([2, 3, 3, 4, 5]))) for number in range(args.audiences)]
+    audiences = [
+        (f"a{number}", random_.sample(pool, random_.choice([2, 3, 3, 4, 5]))) for number in range(args.audiences)
+    ]
     drawn = [trait(random_) for _ in range(args.traits)]
     traits = {f"t{number}": body for number, (body, _) in enumerate(drawn)}
     files = {
@@ -153,7 +180,9 @@ def generate(path: Path, args: argparse.Namespace) -> None:
     def draw(salt: int) -> str:
         return f"(CAST(hash(i * 31 + {salt}) % 1000000 AS DOUBLE) / 1e6)"
 
-    connection.execute(f"CREATE TABLE customers AS SELECT i AS customer_id, ['FR','BE','DE','CH','IT','ES'][CAST(1 + hash(i) % 6 AS BIGINT)] AS country FROM range({customers}) t(i)")
+    connection.execute(
+        f"CREATE TABLE customers AS SELECT i AS customer_id, ['FR','BE','DE','CH','IT','ES'][CAST(1 + hash(i) % 6 AS BIGINT)] AS country FROM range({customers}) t(i)"
+    )
     connection.execute(
         f"CREATE TABLE events AS SELECT CAST(floor({customers} * pow({draw(1)}, 2)) AS BIGINT) AS customer_id,"
         f" 'Event ' || lpad(CAST(CAST(floor(40 * pow({draw(2)}, 1.7)) AS INT) AS VARCHAR), 2, '0') AS event,"
@@ -191,7 +220,10 @@ def semi_joins(path: Path, audiences: list[tuple[str, list[Leaf]]], traits: list
     connection.execute("SET threads = 2")
     sizes, started = {}, time.perf_counter()
     for name, parts in audiences:
-        where = " AND ".join(f"customer_id {'NOT IN' if leaf.negative else 'IN'} (SELECT customer_id FROM ({leaf.sql}) q)" for leaf in parts)
+        where = " AND ".join(
+            f"customer_id {'NOT IN' if leaf.negative else 'IN'} (SELECT customer_id FROM ({leaf.sql}) q)"
+            for leaf in parts
+        )
         connection.execute(f"CREATE OR REPLACE TABLE naive_{name} AS SELECT customer_id FROM customers WHERE {where}")
         sizes[name] = connection.execute(f"SELECT count(*) FROM naive_{name}").fetchone()[0]  # type: ignore[index]
     for number, sql in enumerate(traits):
@@ -207,8 +239,12 @@ def bare(path: Path) -> float:
     connection = duckdb.connect(str(path))
     connection.execute("SET threads = 2")
     started = time.perf_counter()
-    connection.execute("SELECT customer_id, COUNT(*), MAX(event), MAX(channel), MAX(done_at) FROM events GROUP BY customer_id").fetchall()
-    connection.execute("SELECT customer_id, COUNT(*), MAX(status), SUM(amount), MAX(ordered_at) FROM orders GROUP BY customer_id").fetchall()
+    connection.execute(
+        "SELECT customer_id, COUNT(*), MAX(event), MAX(channel), MAX(done_at) FROM events GROUP BY customer_id"
+    ).fetchall()
+    connection.execute(
+        "SELECT customer_id, COUNT(*), MAX(status), SUM(amount), MAX(ordered_at) FROM orders GROUP BY customer_id"
+    ).fetchall()
     taken = time.perf_counter() - started
     connection.close()
     return taken
@@ -217,9 +253,18 @@ def bare(path: Path) -> float:
 def main() -> None:
     """Take turns, compare members, print ratios."""
     parser = argparse.ArgumentParser()
-    for name, default in (("events", 10_000_000), ("customers", 500_000), ("audiences", 100), ("traits", 50), ("leaves", 150), ("rounds", 3)):
+    for name, default in (
+        ("events", 10_000_000),
+        ("customers", 500_000),
+        ("audiences", 100),
+        ("traits", 50),
+        ("leaves", 150),
+        ("rounds", 3),
+    ):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--sorted", action="store_true", help="tables in the order of time, as an append-only load leaves them")
+    parser.add_argument(
+        "--sorted", action="store_true", help="tables in the order of time, as an append-only load leaves them"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -242,12 +287,18 @@ def main() -> None:
     middle = statistics.median(a / b for a, b in zip(mine, naive, strict=True))
     scan = statistics.median(a / b for a, b in zip(mine, scans, strict=True))
     order = "in the order of time" if args.sorted else "in no order"
-    print(f"{args.audiences} audiences + {args.traits} traits over {args.events:,} events {order}, {args.customers:,} customers; medians of {args.rounds}")
-    print(f"  build from resolved rows   {statistics.median(mine):7.2f} s   {middle:.2f} x semi-joins one by one   {scan:.1f} x bare scan")
+    print(
+        f"{args.audiences} audiences + {args.traits} traits over {args.events:,} events {order}, {args.customers:,} customers; medians of {args.rounds}"
+    )
+    print(
+        f"  build from resolved rows   {statistics.median(mine):7.2f} s   {middle:.2f} x semi-joins one by one   {scan:.1f} x bare scan"
+    )
     print(f"  semi-joins and traits, one by one {statistics.median(naive):7.2f} s")
     print(f"  bare scan                  {statistics.median(scans):7.2f} s")
     print(f"  reading the sources, apart {statistics.median(before):7.2f} s")
-    print(f"  DuckDB {duckdb.__version__}, sqlglot {sqlglot.__version__}, Python {platform.python_version()}, same members in all audiences")
+    print(
+        f"  DuckDB {duckdb.__version__}, sqlglot {sqlglot.__version__}, Python {platform.python_version()}, same members in all audiences"
+    )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ def project(folder: Path, resources: int) -> None:
             {"count": "orders", "where": {"status": "paid"}, "during": f"last {1 + number % 365} days"},
             {"sum": "orders.amount", "where": {"channel": f"c{number % 7}"}},
             {"last": "events.channel", "where": {"event": f"Event {number % 50}"}},
-            {"formula": f"coalesce(t{max(0, number - 4) // 4 * 4}, 0) > {number}"} if number >= 4 else {"count": "orders"},
+            {"formula": f"coalesce(t{max(0, number - 4) // 4 * 4}, 0) > {number}"}
+            if number >= 4
+            else {"count": "orders"},
         ][number % 4]
         for number in range(resources * 4 // 10)
     }
@@ -37,7 +39,12 @@ def project(folder: Path, resources: int) -> None:
                 "all": [
                     {"country": ["FR", "BE"]},
                     {f"t{number % len(traits) // 4 * 4}": {"gte": number % 9}},
-                    {"has": "orders", "where": {"status": "paid"}, "count": {"gte": 1 + number % 3}, "during": f"last {1 + number % 90} days"},
+                    {
+                        "has": "orders",
+                        "where": {"status": "paid"},
+                        "count": {"gte": 1 + number % 3},
+                        "during": f"last {1 + number % 90} days",
+                    },
                     {"did_not": f"Event {number % 50}", "during": "last 30 days"},
                 ]
             },

@@ -56,7 +56,9 @@ def contacts(fields: int) -> SyncPlan:
 def fill(warehouse: DuckDB, sync: SyncPlan, rows: int) -> None:
     """The mapped table."""
     warehouse.ensure_schemas()
-    values = [f"CAST({VALUES[f.type].format(k=7 + i)} AS {_sql(f.type)}) AS {f.column}" for i, f in enumerate(sync.fields)]
+    values = [
+        f"CAST({VALUES[f.type].format(k=7 + i)} AS {_sql(f.type)}) AS {f.column}" for i, f in enumerate(sync.fields)
+    ]
     warehouse.make_table(
         sync.table,
         f"SELECT 'k' || i AS row_key, 'k' || i || '@example.com' AS m_email, CAST(NULL AS TIMESTAMP) AS row_at,"
@@ -84,7 +86,9 @@ def bench_diff(rows: int, fields: int, rounds: int) -> None:
     fill(warehouse, sync, rows)
     fake = Fake()
     run(warehouse, sync, fake, folder, "r1", adopt=True)
-    warehouse.execute(f"UPDATE {sync.table} SET f_field0 = f_field0 || '!' WHERE CAST(substr(row_key, 2) AS BIGINT) % 100 = 0")
+    warehouse.execute(
+        f"UPDATE {sync.table} SET f_field0 = f_field0 || '!' WHERE CAST(substr(row_key, 2) AS BIGINT) % 100 = 0"
+    )
     state = open_state(warehouse)
     names = Names.of("cdp_state", sync.name)
     columns = [f.column for f in sync.fields]
@@ -180,7 +184,12 @@ def bench_send(rows: int, batch: int, latency: float) -> None:
         assert receiver.stdout and receiver.stdin
         url = f"http://127.0.0.1:{receiver.stdout.readline().strip()}"
         endpoint = {"path": "/upsert", "batch": {"items": batch}, "body": {"rows": "{{ rows }}"}}
-        entry = {"type": "webhook", "url": url, "operations": {"upsert": endpoint, "delete": {**endpoint, "path": "/delete"}}, "concurrency": 16}
+        entry = {
+            "type": "webhook",
+            "url": url,
+            "operations": {"upsert": endpoint, "delete": {**endpoint, "path": "/delete"}},
+            "concurrency": 16,
+        }
         to = Watched(destination("hook", entry, folder))
         result: list[SyncResult] = []
         whole = seconds(lambda: result.append(run(warehouse, sync, to, folder, "r1")))

@@ -36,7 +36,7 @@ class Catalogue:
     def add(self, name: str, columns: Iterable[str], *, quoted: bool = False) -> None:
         """A table `schema.name`; its columns are ours and fold, unless they are a user's."""
         table = self._folded(exp.to_table(name))
-        kept = list(columns) if quoted else [self._folded(exp.column(column)).name for column in columns]
+        kept = [self._folded(exp.to_identifier(column, quoted=quoted)).name for column in columns]
         self.tables[table.sql()] = kept
         self.schema.add_table(table, dict.fromkeys(kept, "TEXT"), dialect=self.dialect, normalize=False)
 
@@ -73,7 +73,8 @@ class Catalogue:
         assert not unknown, f"{unknown} in {sql}"
         assert "cdp_slot" not in sql
         for node in tree.find_all(exp.Identifier):
-            assert not node.args.get("quoted") or node.name in self.quoted, f"{node.name} is quoted in {sql}"
+            free = node.name in self.quoted or isinstance(node.parent.parent if node.parent else None, exp.Collate)
+            assert free or not node.args.get("quoted"), f"{node.name} is quoted in {sql}"
         for column in tree.find_all(exp.Column):
             assert not column.args.get("db"), f"{column.sql()}: not every engine knows a column by its schema"
         return tree
@@ -82,7 +83,7 @@ class Catalogue:
         """The columns of a query, all of whose columns and tables are known."""
         assert isinstance(tree, exp.Query), tree.sql()
         self._known(tree)
-        whole = qualify(tree.copy(), schema=self.schema, dialect=self.dialect, validate_qualify_columns=True, infer_schema=False)
+        whole = qualify(tree.copy(), schema=self.schema, dialect=self.dialect, validate_qualify_columns=True)
         assert isinstance(whole, exp.Query)
         names = [column.alias_or_name for column in whole.selects]
         assert "" not in names and "*" not in names and len(set(names)) == len(names), names
@@ -123,7 +124,9 @@ class Catalogue:
 
     def _select(self, tree: exp.Delete | exp.Update, values: list[exp.Expr]) -> None:
         """The reading half of a DELETE or UPDATE as a query."""
-        query = exp.select(*(exp.alias_(value, f"v{number}") for number, value in enumerate(values))).from_(tree.this.copy())
+        query = exp.select(*(exp.alias_(value, f"v{number}") for number, value in enumerate(values))).from_(
+            tree.this.copy()
+        )
         more = tree.args.get("from_") or tree.args.get("using")
         for source in [more.this] if isinstance(more, exp.From) else more or []:
             query = query.join(source.copy(), join_type="cross")

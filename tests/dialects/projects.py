@@ -26,7 +26,9 @@ _FILE = re.compile(r"^(    )file: data/(\w+?)(?:_\*)?\.\w+( .*)?$", re.MULTILINE
 
 def on_tables(name: str, folder: Path) -> Path:
     """A copy of a project that reads tables `raw.…` where it read files."""
-    shutil.copytree(FOLDERS[name], folder, ignore=shutil.ignore_patterns("data", "out", "target", "*.duckdb*", "__pycache__"))
+    shutil.copytree(
+        FOLDERS[name], folder, ignore=shutil.ignore_patterns("data", "out", "target", "*.duckdb*", "__pycache__")
+    )
     for path in folder.rglob("*.yml"):
         path.write_text(_FILE.sub(r"\1table: raw.\2", path.read_text(encoding="utf-8")), encoding="utf-8")
     return folder

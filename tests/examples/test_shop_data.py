@@ -19,7 +19,7 @@ import yaml
 Record = tuple[str, str]
 Identifier = tuple[str, str]
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
-PEOPLE = 800      # enough for two offices
+PEOPLE = 800  # enough for two offices
 ZERO_UUID = "00000000-0000-0000-0000-000000000000"
 JUNK_MAILS = {"test@test.com", "noreply@greenroom.example", "till2@greenroom.example"}
 JUNK = {"", "n/a", "null", "undefined", "0000000000", ZERO_UUID, *JUNK_MAILS}
@@ -32,7 +32,7 @@ def load_generator() -> ModuleType:
     spec = importlib.util.spec_from_file_location("shop_generate", SHOP / "generate.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module      # dataclasses look their module up
+    sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
@@ -171,7 +171,7 @@ def test_day_2_brings_sides_of_people_together_that_day_1_knew_apart() -> None:
     assert {owner.partition("/")[2] for owner in apart} == {"device", "account"}
     assert not any("/" in owner for owner in second.values())
     assert all(second[record] == owner.partition("/")[0] for record, owner in first.items() if record in second)
-    assert all(record[0] == "contacts" for record in set(first) - set(second))      # those that were deleted
+    assert all(record[0] == "contacts" for record in set(first) - set(second))  # those that were deleted
 
 
 # ---- the traps ----
@@ -283,7 +283,7 @@ def test_identifiers_that_nobody_shares_lead_to_exactly_the_true_people(days: di
         for value in values:
             holders[value].add(owners[record])
     shared = {value for value, people in holders.items() if len(people) > 1}
-    assert {kind for kind, _ in shared} == {"email", "anonymous_id"}      # family and office mails, tablets
+    assert {kind for kind, _ in shared} == {"email", "anonymous_id"}  # family and office mails, tablets
     mine = {record: values - shared for record, values in known.items() if values - shared}
     found = components(mine)
     people: dict[str, set[Record]] = defaultdict(set)
@@ -293,7 +293,7 @@ def test_identifiers_that_nobody_shares_lead_to_exactly_the_true_people(days: di
         parts[component].add(owners[record])
     assert all(len(owners_of_part) == 1 for owners_of_part in parts.values())
     split = [owner for owner, its_parts in people.items() if len(its_parts) > 1]
-    assert len(split) <= (0 if day == 1 else 2)      # a deleted contact may have been the only link
+    assert len(split) <= (0 if day == 1 else 2)  # a deleted contact may have been the only link
 
 
 def test_a_graph_without_limits_would_take_an_office_for_one_person(days: dict[int, Path]) -> None:

@@ -124,5 +124,7 @@ class Spoiled:
             assert problem.mark is not None, problem
             assert problem.mark.line >= 1 and problem.mark.column >= 1, problem
             assert (self.folder / problem.mark.file).is_file(), problem
-            assert str(problem).startswith(f"{problem.mark.file}:{problem.mark.line}:{problem.mark.column}: CDP"), problem
+            assert str(problem).startswith(f"{problem.mark.file}:{problem.mark.line}:{problem.mark.column}: CDP"), (
+                problem
+            )
         return found

@@ -84,7 +84,9 @@ def test_a_file_that_is_no_yaml_of_ours_is_refused_with_its_line(name: str, shop
     ]
 
 
-@pytest.mark.parametrize("name", ["BOM", "CRLF", "CR", "no end of line", "NEL and LS in a text", "empty", "a comment", "blank lines"])
+@pytest.mark.parametrize(
+    "name", ["BOM", "CRLF", "CR", "no end of line", "NEL and LS in a text", "empty", "a comment", "blank lines"]
+)
 def test_what_is_harmless_is_read(name: str, shop: Spoiled) -> None:
     plain = (SHOP / "syncs.yml").read_text(encoding="utf-8")
     content = {
@@ -105,7 +107,10 @@ def test_what_is_harmless_is_read(name: str, shop: Spoiled) -> None:
 def test_places_hold_whatever_the_lines_end_in(name: str, shop: Spoiled) -> None:
     line = shop.replace("syncs.yml", "on_leave: delete", "on_leave: dilete")
     plain = (shop.folder / "syncs.yml").read_text(encoding="utf-8")
-    shop.write("syncs.yml", {"BOM": "\ufeff" + plain, "CRLF": plain.replace("\n", "\r\n"), "CR": plain.replace("\n", "\r")}[name])
+    shop.write(
+        "syncs.yml",
+        {"BOM": "\ufeff" + plain, "CRLF": plain.replace("\n", "\r\n"), "CR": plain.replace("\n", "\r")}[name],
+    )
     [problem] = shop.errors()
     assert problem.mark and (problem.mark.line, problem.mark.column) == (line, 15)
     assert problem.line == "    on_leave: dilete"
@@ -126,7 +131,18 @@ def test_a_file_that_breaks_off_anywhere_is_read_or_refused(file: str, shop: Spo
 @pytest.mark.parametrize("file", PROJECT)
 def test_a_file_of_nothing_but_the_first_key_is_no_crash(file: str, shop: Spoiled) -> None:
     first = next(line for line in (SHOP / file).read_text(encoding="utf-8").splitlines() if line and line[0].isalpha())
-    for rest in ("", "\n", " []\n", " 3\n", " {}\n", " {a: }\n", " {a: 1}\n", " {a: []}\n", " {a: {}}\n", ' {a: {"": }}\n'):
+    for rest in (
+        "",
+        "\n",
+        " []\n",
+        " 3\n",
+        " {}\n",
+        " {a: }\n",
+        " {a: 1}\n",
+        " {a: []}\n",
+        " {a: {}}\n",
+        ' {a: {"": }}\n',
+    ):
         shop.write(file, first.split(":")[0] + ":" + rest)
         shop.errors()
 

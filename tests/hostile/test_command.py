@@ -32,7 +32,12 @@ def test_the_command_ends_with_two_and_points_to_the_word(what: str, shop: Spoil
     else:
         shop.replace(file, *change.split("►"))
     done = subprocess.run(
-        [sys.executable, "-m", "cdp.cli", "validate", "--no-color"], cwd=shop.folder, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "cdp.cli", "validate", "--no-color"],
+        cwd=shop.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     said = done.stdout + done.stderr
     assert done.returncode == 2, said[:2_000]
@@ -51,8 +56,16 @@ def test_the_machine_readable_report_holds_every_place(shop: Spoiled) -> None:
     line = shop.replace("audiences.yml", "- ltv: {gte: 100}", "- lvt: {gte: 100}")
     shop.replace("syncs.yml", "mode: mirror", "mode: miror")
     done = subprocess.run(
-        [sys.executable, "-m", "cdp.cli", "validate", "--output", "json"], cwd=shop.folder, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "cdp.cli", "validate", "--output", "json"],
+        cwd=shop.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 2
     problems = json.loads(done.stdout)["problems"]
-    assert {(p["code"], p["file"], p["line"]) for p in problems} >= {("CDP112", "audiences.yml", line), ("CDP105", "syncs.yml", 11)}
+    assert {(p["code"], p["file"], p["line"]) for p in problems} >= {
+        ("CDP112", "audiences.yml", line),
+        ("CDP105", "syncs.yml", 11),
+    }

@@ -10,8 +10,8 @@ import pytest
 from sqlglot import exp, parse
 
 from cdp.compile.compiler import Compiler
-from cdp.compile.steps import Names
 from cdp.compile.lower import lower_project
+from cdp.compile.steps import Names
 from cdp.errors import CdpError
 from cdp.flow.artifacts import statements
 from cdp.project import load
@@ -53,7 +53,7 @@ JINJA = [
 @pytest.mark.parametrize("where", ["sql", "formula", "where", "ids", "column", "normalize"])
 def test_sql_that_does_more_than_compute_is_refused_with_its_place(where: str, shop: Spoiled) -> None:
     file, old, new = {
-        "sql": ("audiences.yml", 'sql: "ltv >= {{ var(\'vip_from\') }} and 2 * biggest_order < ltv"', "sql: {}"),
+        "sql": ("audiences.yml", "sql: \"ltv >= {{ var('vip_from') }} and 2 * biggest_order < ltv\"", "sql: {}"),
         "formula": ("traits.yml", "\"ltv >= {{ var('vip_from') }} and orders_90d >= 2\"", "{}, type: bool"),
         "where": ("sources.yml", 'where: "deleted_at is null"', "where: {}"),
         "ids": ("sources.yml", "\"traits ->> '$.email'\"", "{}"),
@@ -63,7 +63,10 @@ def test_sql_that_does_more_than_compute_is_refused_with_its_place(where: str, s
     for payload in SQL:
         line = shop.replace(file, old, new.format(json.dumps(payload)))
         errors = shop.errors()
-        assert any(p.mark and (p.mark.file, p.mark.line) == (file, line) for p in errors), (payload[:60], [str(p) for p in errors])
+        assert any(p.mark and (p.mark.file, p.mark.line) == (file, line) for p in errors), (
+            payload[:60],
+            [str(p) for p in errors],
+        )
         shop.restore(file)
 
 
@@ -72,14 +75,17 @@ def test_sql_that_does_more_than_compute_is_refused_with_its_place(where: str, s
 def test_jinja_that_reaches_out_or_grows_is_refused_with_its_place(where: str, shop: Spoiled) -> None:
     file, old, new = {
         "title": ("audiences.yml", "title: Regulars", "title: {}"),
-        "sql": ("audiences.yml", 'sql: "ltv >= {{ var(\'vip_from\') }} and 2 * biggest_order < ltv"', "sql: {}"),
+        "sql": ("audiences.yml", "sql: \"ltv >= {{ var('vip_from') }} and 2 * biggest_order < ltv\"", "sql: {}"),
         "constant": ("syncs.yml", "{constant: cdp}", "{{constant: {}}}"),
         "name of a table": ("sources.yml", "file: data/plans.csv", "table: {}"),
     }[where]
     for payload in JINJA:
         line = shop.replace(file, old, new.format(json.dumps(payload)))
         errors = shop.errors()
-        assert any(p.mark and (p.mark.file, p.mark.line) == (file, line) for p in errors), (payload[:60], [str(p) for p in errors])
+        assert any(p.mark and (p.mark.file, p.mark.line) == (file, line) for p in errors), (
+            payload[:60],
+            [str(p) for p in errors],
+        )
         assert not any(len(problem.message) > 2_000 for problem in errors), payload
         shop.restore(file)
 
@@ -102,7 +108,9 @@ def test_what_is_no_plain_table_name_is_refused(where: str, payload: str, shop: 
         line = shop.replace("sources.yml", "file: data/plans.csv", f"table: {table}")
         file = "sources.yml"
     else:
-        line = 1 + shop.replace("entities/customer.yml", "    identity:\n", f"    identity:\n      always_link: {{table: {table}}}\n")
+        line = 1 + shop.replace(
+            "entities/customer.yml", "    identity:\n", f"    identity:\n      always_link: {{table: {table}}}\n"
+        )
         file = "entities/customer.yml"
     assert any(p.mark and (p.mark.file, p.mark.line) == (file, line) for p in shop.errors())
 
@@ -125,7 +133,9 @@ QUERIES = [
 @pytest.mark.parametrize("payload", QUERIES)
 def test_a_query_that_does_more_than_read_sources_is_refused(payload: str, shop: Spoiled) -> None:
     shop.write("models/q.sql", payload)
-    line = shop.replace("sources.yml", "  plans:\n    file: data/plans.csv\n", "  plans:\n    query: models/q.sql\n") + 1
+    line = (
+        shop.replace("sources.yml", "  plans:\n    file: data/plans.csv\n", "  plans:\n    query: models/q.sql\n") + 1
+    )
     shop.replace("sources.lock.yml", "  plans:\n    code: text\n    monthly_price: text\n    tier: text\n", "")
     assert any(p.mark and (p.mark.file, p.mark.line) == ("sources.yml", line) for p in shop.errors())
 

@@ -37,7 +37,9 @@ def test_a_name_that_cannot_be_is_refused_where_it_stands(kind: str, shop: Spoil
 
 
 @pytest.mark.parametrize("kind", ["source", "entity", "trait", "attribute", "identifier"])
-@pytest.mark.parametrize("name", ["order", "user", "group", "select", "table", "all", "not", "in", "count", "as_of", "ctid", "cdp_x"])
+@pytest.mark.parametrize(
+    "name", ["order", "user", "group", "select", "table", "all", "not", "in", "count", "as_of", "ctid", "cdp_x"]
+)
 def test_a_word_that_an_engine_or_the_language_keeps_is_refused(kind: str, name: str, shop: Spoiled) -> None:
     file, old, new = PLACES[kind]
     line = shop.replace(file, old, new.format(name))
@@ -50,7 +52,10 @@ TWICE = {
     "a source": ("sources", "plans: {table: plans}"),
     "an entity": ("entities", "household: {identity: {identifiers: [{address: {}}]}}"),
     "a trait": ("traits", "customer: {ltv: {count: orders}}"),
-    "a sync": ("syncs", "ads_lapsing: {from: {audience: lapsing}, to: {destination: ads}, mode: upsert, match: {a: email}}"),
+    "a sync": (
+        "syncs",
+        "ads_lapsing: {from: {audience: lapsing}, to: {destination: ads}, mode: upsert, match: {a: email}}",
+    ),
     "a policy": ("policies", "customer: {exclude: [employees]}"),
 }
 
@@ -138,7 +143,9 @@ def test_what_is_not_there_is_told_where_it_is_named_with_what_was_meant(what: s
     file, old, new, meant = UNKNOWN[what]
     line = shop.replace(file, old, new)
     errors = shop.errors()
-    assert any(f"did you mean `{meant}`?" in (problem.hint or "") for problem in errors), [str(problem) for problem in errors]
+    assert any(f"did you mean `{meant}`?" in (problem.hint or "") for problem in errors), [
+        str(problem) for problem in errors
+    ]
     if what not in ("a profile", "a variable's own name"):  # these are missed elsewhere
         assert errors[0].mark and (errors[0].mark.file, errors[0].mark.line) == (file, line)
     assert len(errors) == 1, [str(problem) for problem in errors]

@@ -59,7 +59,9 @@ def test_a_misspelt_key_is_found_at_its_place_and_named(file: str, shop: Spoiled
         shop.respell(word, misspelt(word.text, number, frozenset(GRAMMAR)))
         found = shop.errors()
         shop.restore(file)
-        here = [p for p in found if p.mark and (p.mark.file, p.mark.line, p.mark.column) == (file, word.line, word.column)]
+        here = [
+            p for p in found if p.mark and (p.mark.file, p.mark.line, p.mark.column) == (file, word.line, word.column)
+        ]
         assert here, (str(word), [str(problem) for problem in found])
         alone += len(found) == 1
         if not any((problem.hint or "").startswith(f"did you mean `{word.text}`?") for problem in here):
@@ -81,7 +83,9 @@ def test_a_misspelt_reference_is_found_in_its_line_and_named(file: str, shop: Sp
         shop.respell(word, word.text.replace(before + name, before + misspelt(name, number), 1))
         found = shop.errors()
         shop.restore(file)
-        here = [problem for problem in found if problem.mark and (problem.mark.file, problem.mark.line) == (file, word.line)]
+        here = [
+            problem for problem in found if problem.mark and (problem.mark.file, problem.mark.line) == (file, word.line)
+        ]
         assert here, (str(word), [str(problem) for problem in found])
         if not any(f"did you mean `{name}`?" in (problem.hint or "") for problem in here):
             unnamed.append((str(word), here[0].message, here[0].hint))

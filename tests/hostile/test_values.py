@@ -12,8 +12,38 @@ from cdp.project.reader import read
 from tests.hostile.shop import PROJECT, SHOP, Spoiled, Word, words
 from tests.hostile.test_typos import is_language
 
-WRONG: list[Any] = [None, 42, True, "", "x y", [], {}, [1, "a"], {"a": 1}, -1, 1e300, "a.b.c", [[]], [{}], {"": None}, "\0", "é" * 50]
-JUNK = ["last 0 days", "0d", "999999999d", "99999999999y", "-1d", "100%", "-5%", "1e9", "2026-02-30", "0001-01-01", "9999-12-31T23:59:59Z"]
+WRONG: list[Any] = [
+    None,
+    42,
+    True,
+    "",
+    "x y",
+    [],
+    {},
+    [1, "a"],
+    {"a": 1},
+    -1,
+    1e300,
+    "a.b.c",
+    [[]],
+    [{}],
+    {"": None},
+    "\0",
+    "é" * 50,
+]
+JUNK = [
+    "last 0 days",
+    "0d",
+    "999999999d",
+    "99999999999y",
+    "-1d",
+    "100%",
+    "-5%",
+    "1e9",
+    "2026-02-30",
+    "0001-01-01",
+    "9999-12-31T23:59:59Z",
+]
 
 
 def kinds(file: str) -> list[Word]:
@@ -21,7 +51,7 @@ def kinds(file: str) -> list[Word]:
     found: dict[tuple[str, ...], Word] = {}
     for word in words(file):
         if word.is_key and is_language(word):
-            found.setdefault(tuple(part for part in word.parents[2:] if not part.isdigit())[-2:] + (word.text,), word)
+            found.setdefault((*tuple(part for part in word.parents[2:] if not part.isdigit())[-2:], word.text), word)
     return list(found.values())
 
 
@@ -128,6 +158,8 @@ def test_what_makes_no_sense_is_refused_at_its_place(name: str, shop: Spoiled) -
     errors = shop.errors()
     assert errors
     first = line - 7, line + new.count("\n") + 3  # an empty map or a missing key is told where the whole stands
-    near = [p for p in errors if p.code == code and p.mark and p.mark.file == file and first[0] <= p.mark.line <= first[1]]
+    near = [
+        p for p in errors if p.code == code and p.mark and p.mark.file == file and first[0] <= p.mark.line <= first[1]
+    ]
     assert near, [str(problem) for problem in errors]
     assert len(errors) <= 2, [str(problem) for problem in errors]

@@ -23,7 +23,9 @@ def plain(file: Path) -> Any:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(EXAMPLES)))
 def test_the_examples_are_valid_for_an_editor(file: Path) -> None:
-    found = [f"{error.json_path}: {error.message}" for error in Draft202012Validator(schema_json()).iter_errors(plain(file))]
+    found = [
+        f"{error.json_path}: {error.message}" for error in Draft202012Validator(schema_json()).iter_errors(plain(file))
+    ]
     assert found == []
 
 

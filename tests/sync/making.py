@@ -149,7 +149,9 @@ Row = Mapping[str, Any]
 class World:
     """A warehouse, a sync and its destination. Rows are dicts: `key`, match ids and fields by their names, `row_at`, `held`."""
 
-    def __init__(self, warehouse: Warehouse, folder: Path, sync: SyncPlan | None = None, fake: Destination | None = None) -> None:
+    def __init__(
+        self, warehouse: Warehouse, folder: Path, sync: SyncPlan | None = None, fake: Destination | None = None
+    ) -> None:
         self.warehouse = warehouse
         self.folder = folder
         self.plan = sync or plan()

@@ -187,7 +187,9 @@ def test_a_poison_row_is_asked_ever_more_rarely_and_given_up(world: World) -> No
     assert len(asked) <= 25
     assert max(asked) <= 24 * 14 + 24
     world.fake.refuse = lambda change: None
-    world.run(row("k0000", name="x"), row("k0001", name="mended"), row("k0002", name="x"), now_us=start + 24 * 16 * HOUR)
+    world.run(
+        row("k0000", name="x"), row("k0001", name="mended"), row("k0002", name="x"), now_us=start + 24 * 16 * HOUR
+    )
     assert world.fake.records["k0001@x.fr"] == {"name": "mended"}
 
 
@@ -219,7 +221,14 @@ def test_a_row_that_the_destination_wants_later_goes_again_in_the_same_run(world
 
     def answer(batch: Batch) -> Answer | None:
         seen.update(c.row_key for c in batch.changes)
-        return Rows([Outcome(c.row_key, "retry", "429") if seen[c.row_key] < 3 and c.row_key == "k0001" else world.fake._one("upsert", c) for c in batch.changes])
+        return Rows(
+            [
+                Outcome(c.row_key, "retry", "429")
+                if seen[c.row_key] < 3 and c.row_key == "k0001"
+                else world.fake._one("upsert", c)
+                for c in batch.changes
+            ]
+        )
 
     world.fake.answer = answer
     result = world.run(*people(3))
@@ -232,7 +241,9 @@ def test_a_lost_answer_is_asked_again_where_that_is_harmless(world: World) -> No
     assert (result.status, result.counts.accepted, result.counts.requests) == ("done", 3, 2)
 
 
-def test_a_lost_answer_of_a_message_stays_in_doubt_and_goes_with_the_next_run(duckdb: Warehouse, tmp_path: Path) -> None:
+def test_a_lost_answer_of_a_message_stays_in_doubt_and_goes_with_the_next_run(
+    duckdb: Warehouse, tmp_path: Path
+) -> None:
     fake = Fake()
     fake.semantics = "append"
     world = World(duckdb, tmp_path, plan(mode="append"), fake)
@@ -364,7 +375,9 @@ def test_the_log_tells_what_changed_and_what_was_answered(world: World) -> None:
     assert world.state("sync_log", "operation, fields, status") == [("upsert", '{"rows":2}', "accepted")]
     world.fake.refuse = lambda change: "too rude" if change.row_key == "b" else None
     world.run(row("a", name="Anna", ltv=2), row("b", name="Rude"))
-    lines = world.state("sync_log", "row_key, operation, fields, status, message", "WHERE run_id = 'r2' ORDER BY row_key")
+    lines = world.state(
+        "sync_log", "row_key, operation, fields, status, message", "WHERE run_id = 'r2' ORDER BY row_key"
+    )
     assert lines == [
         ("a", "upsert", '{"name":{"old":"Ann","new":"Anna"},"ltv":{"old":"1","new":"2"}}', "accepted", None),
         ("b", "upsert", '{"name":{"old":"Ben","new":"Rude"}}', "refused", "too rude"),

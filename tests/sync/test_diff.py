@@ -110,7 +110,11 @@ def test_duplicates_of_a_key_or_of_match_ids_are_all_set_aside_and_keep_their_st
     world.run(row("a", name="Ann"), row("b", name="Ben"), row("c", name="Cid"))
     world.fake.forget()
     result = world.run(
-        row("a", name="A1"), row("a", name="A2"), row("b", email="same@x.fr"), row("z", email="same@x.fr"), row("c", name="C")
+        row("a", name="A1"),
+        row("a", name="A2"),
+        row("b", email="same@x.fr"),
+        row("z", email="same@x.fr"),
+        row("c", name="C"),
     )
     assert [(c.row_key, c.kind) for c in world.fake.sent] == [("c", "change")]
     assert (result.counts.invalid, result.exit_code) == (4, 0)
@@ -156,7 +160,10 @@ def test_other_match_ids_leave_and_enter(world: World) -> None:
     assert world.fake.records == {"new@x.fr": {"name": "Ann", "ltv": 1}}
     assert world.state("sent_s", "row_key, match_ids") == [("a", '{"email":"new@x.fr"}')]
     world.fake.forget()
-    assert (world.run().counts.requests, world.state("sync_runs", "ledger_rows", "ORDER BY version DESC LIMIT 1")) == (0, [(1,)])
+    assert (world.run().counts.requests, world.state("sync_runs", "ledger_rows", "ORDER BY version DESC LIMIT 1")) == (
+        0,
+        [(1,)],
+    )
 
 
 def test_an_address_that_moves_between_two_keys_is_never_removed(world: World) -> None:
@@ -287,7 +294,9 @@ def test_nobody_is_put_on_the_list_whose_record_was_refused(warehouse: Warehouse
     ("on_leave", "log"),
     [("delete", [("delete", "b@x.fr")]), ("clear", [("upsert", "b@x.fr")]), ("ignore", [])],
 )
-def test_what_a_leave_does_to_a_record(warehouse: Warehouse, tmp_path: Path, on_leave: str, log: list[tuple[str, str]]) -> None:
+def test_what_a_leave_does_to_a_record(
+    warehouse: Warehouse, tmp_path: Path, on_leave: str, log: list[tuple[str, str]]
+) -> None:
     world = World(warehouse, tmp_path, plan(on_leave=on_leave))
     world.run(row("a", name="Ann"), row("b", name="Ben"), row("c"))
     world.fake.forget()
@@ -308,7 +317,10 @@ def test_upsert_never_removes(warehouse: Warehouse, tmp_path: Path) -> None:
 
 def test_several_match_ids_are_one_address(warehouse: Warehouse, tmp_path: Path) -> None:
     world = World(warehouse, tmp_path, plan(match=("id", "email")))
-    world.run({"key": "a", "id": "7", "email": None, "name": "Ann"}, {"key": "b", "id": "7", "email": 'q"@x.fr', "name": "Ben"})
+    world.run(
+        {"key": "a", "id": "7", "email": None, "name": "Ann"},
+        {"key": "b", "id": "7", "email": 'q"@x.fr', "name": "Ben"},
+    )
     assert [dict(c.match) for c in world.fake.sent] == [{"id": "7"}, {"id": "7", "email": 'q"@x.fr'}]
     world.fake.forget()
     assert world.run().counts.requests == 0

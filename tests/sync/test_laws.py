@@ -16,14 +16,19 @@ from cdp.sync.result import SyncOptions
 from cdp.warehouse.duckdb import DuckDB
 from tests.sync.making import QUICK, World, fields, plan, row
 
-MAPPED = tuple(replace(f, nulls="send") for f in fields(t="text", i="int", d="decimal", at="timestamp", l="list", x="float", b="bool"))
+MAPPED = tuple(
+    replace(f, nulls="send")
+    for f in fields(t="text", i="int", d="decimal", at="timestamp", l="list", x="float", b="bool")
+)
 OPTIONS: SyncOptions = replace(QUICK, force=frozenset({"max_removed", "max_invalid", "shrunk", "empty"}))
 TEXTS = st.sampled_from([None, "", "a", "A", "é", "é", "\U0001f600", "'", '"', "\\", "a\nb", " ", "null", "\x7f", "0"])
 VALUES = st.fixed_dictionaries(
     {
         "t": TEXTS | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5),
         "i": st.none() | st.sampled_from([0, -1, 2**53 + 1, 2**62]) | st.integers(-9, 9),
-        "d": st.none() | st.decimals(-(10**9), 10**9, places=9, allow_nan=False) | st.sampled_from([Decimal("-0.1"), Decimal("1E+3")]),
+        "d": st.none()
+        | st.decimals(-(10**9), 10**9, places=9, allow_nan=False)
+        | st.sampled_from([Decimal("-0.1"), Decimal("1E+3")]),
         "at": st.none() | st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1)),
         "l": st.none() | st.sampled_from(["[]", '["a"]', '["a","b"]', '[""]', "[null]"]),
         "x": st.none() | st.floats(allow_nan=False, allow_infinity=False),
@@ -68,4 +73,6 @@ def test_only_what_differs_is_sent(a: Any, data: st.DataObject) -> None:
         world.rows(*(row(key, **values) for key, values in a.items())).run()
         world.fake.forget()
         world.rows(*(row(key, **values) for key, values in b.items())).run()
-        assert {(change.row_key, change.changed) for change in world.fake.sent} == {(key, frozenset({"t"})) for key in changed}
+        assert {(change.row_key, change.changed) for change in world.fake.sent} == {
+            (key, frozenset({"t"})) for key in changed
+        }

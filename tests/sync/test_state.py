@@ -44,7 +44,9 @@ def test_the_state_schema_is_made_once_and_has_its_tables(warehouse: Warehouse) 
 def test_state_of_a_newer_version_is_refused(warehouse: Warehouse) -> None:
     open_state(warehouse)
     warehouse.execute(f"UPDATE cdp_state.schema_version SET version = {VERSION + 1}")
-    with pytest.raises(ProjectError, match=f"CDP431: the state schema cdp_state has version {VERSION + 1}, this cdp knows {VERSION}"):
+    with pytest.raises(
+        ProjectError, match=f"CDP431: the state schema cdp_state has version {VERSION + 1}, this cdp knows {VERSION}"
+    ):
         open_state(warehouse)
 
 
@@ -73,9 +75,8 @@ def test_the_lease_of_a_dead_process_is_taken_over_at_once(warehouse: Warehouse)
 def test_the_lease_of_another_machine_is_taken_over_when_it_expires(warehouse: Warehouse) -> None:
     open_state(warehouse)
     with lease(warehouse, "sync:a", holder("r1", host="elsewhere")):
-        with pytest.raises(LeaseError, match="on elsewhere"):
-            with lease(warehouse, "sync:a", holder("r2")):
-                pass
+        with pytest.raises(LeaseError, match="on elsewhere"), lease(warehouse, "sync:a", holder("r2")):
+            pass
         warehouse.execute("UPDATE cdp_state.locks SET expires_at = TIMESTAMP '2020-01-01 00:00:00'")
         with lease(warehouse, "sync:a", holder("r2")):
             pass
@@ -100,7 +101,14 @@ def test_a_side_file_names_who_has_a_duckdb_file(tmp_path: Path) -> None:
         assert found is not None
         assert found.message.startswith(f"sync:a is held by run r1 (pid {os.getpid()} on {socket.gethostname()})")
     assert side_holder(warehouse) is None
-    told = {"resource": "sync:a", "run_id": "r1", "host": socket.gethostname(), "pid": dead_pid(), "since": "now", "nonce": "n"}
+    told = {
+        "resource": "sync:a",
+        "run_id": "r1",
+        "host": socket.gethostname(),
+        "pid": dead_pid(),
+        "since": "now",
+        "nonce": "n",
+    }
     (tmp_path / "w.duckdb.lock").write_text(json.dumps(told))
     assert side_holder(warehouse) is None
     warehouse.close()
@@ -134,7 +142,11 @@ def test_the_journal_is_read_in_portions_and_again_after_a_crash(tmp_path: Path)
     one = journal(tmp_path)
     one.append(1, "upsert", "2026-01-10T12:00:00Z", [[1, "a"], [2, "b"]])
     portion = one.expand(tmp_path / "fold")
-    assert (portion.verdicts, portion.plain, verdicts(tmp_path / "fold")) == (2, True, [(1, "accepted"), (2, "accepted")])
+    assert (portion.verdicts, portion.plain, verdicts(tmp_path / "fold")) == (
+        2,
+        True,
+        [(1, "accepted"), (2, "accepted")],
+    )
     one.folded(portion)
     one.append(2, "upsert", "2026-01-10T12:00:01Z", [[3, "c", "refused", "422", "no", None, "q1"]])
     portion = one.expand(tmp_path / "fold")
