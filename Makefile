@@ -29,7 +29,7 @@ check: setup
 
 test: setup
 	bash tests/ensure_postgres.sh
-	$(PYTEST) -n 2 -m "not bench" $(ARGS)
+	$(PYTEST) -n 2 --dist loadgroup --durations 15 -m "not bench" $(ARGS)
 
 demo: setup
 	$(PYTHON) examples/demo.py $(ARGS)

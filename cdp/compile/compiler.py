@@ -220,12 +220,13 @@ class Compiler(People):
 
     def _keyed_columns(self, entity: str, columns: dict[str, exp.Expr], personal: set[str]) -> None:
         node, rows = self.schema.nodes[entity], self.lowering.rows_of(self.schema.nodes[entity])
+        keys = [node.spelling(key) or key for key in (node.entity.key or [] if node.entity is not None else [])]
         for name in node.columns:
             ref = self.schema.column(node, [name])
-            is_key = node.entity is not None and node.entity.key == [name]  # it is `<entity>_id`, and no column besides
+            is_key = keys == [name]  # it is `<entity>_id`, and no column besides
             if ref.kind == "column" and name not in columns and not is_key:
                 columns[name] = exp.column(rows.column(ref, None)[0], table="e")
-            info = node.source.columns.get(name) if node.source is not None else None
+            info = node.source.told(name)[1] if node.source is not None else None
             if info is not None and info.pii:
                 personal.add(name)
         for column, _ in self._owners(entity):

@@ -72,7 +72,8 @@ class Lowered:
         for path in (rule.from_ or []) if rule is not None else []:
             source, _, column = path.partition(".")
             told = self.project.sources.get(source)
-            if told is not None and column in told.columns and told.columns[column].pii:
+            info = told.told(column)[1] if told is not None else None
+            if info is not None and info.pii:
                 return True
         return False
 

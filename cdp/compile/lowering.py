@@ -139,8 +139,7 @@ class Lowering:
         """The rows of an entity."""
         if entity not in self._scopes:
             self._scopes[entity] = EntityScope(self, self.schema.nodes[entity], "e")
-            if self.schema.nodes[entity].source is not None:  # its rows are read, whatever is named of them
-                self.rows_of(self.schema.nodes[entity])
+            self.relation(self.schema.nodes[entity])  # its rows are read, whatever is named of them
         return self._scopes[entity]
 
     def scan(self, scope: Scope, hops: tuple[Hop, ...]) -> tuple[Scan, Scope]:

@@ -109,7 +109,7 @@ class People(Steps):
         """Rows with a number for each id: what an entity's rows are joined and grouped by within this build."""
         columns = [exp.column(item, table="t") for item in dict.fromkeys(kept) if not item.startswith("i_")]
         numbers = [
-            exp.alias_(exp.column("no", table=f"n{index}"), number_of(column.removesuffix("_id")))
+            exp.alias_(exp.column("num", table=f"n{index}"), number_of(column.removesuffix("_id")))
             for index, (column, _) in enumerate(numbered)
         ]
         tree = exp.select(*columns, *numbers).from_(aliased(rows, "t"))

@@ -22,6 +22,7 @@ from cdp.project.reading import Reading, key_mark, value_mark
 from cdp.project.schema import SEGMENT, ColumnRef, Node, Schema, snake
 from cdp.project.snippet import ColumnUse, SnippetErrors, expression, resolve
 from cdp.project.snippet_types import safe_arithmetic, type_of
+from cdp.project.words import NAME, RESERVED
 
 
 def slug(name: str) -> str:
@@ -101,13 +102,14 @@ class Rows:
 
     def raw(self, name: str, mark: Mark | None) -> Typed:
         """A column of the source as the language reads it, over the source's own columns."""
-        source, info = self.source, self.source.columns.get(name)
+        source = self.source
+        told, info = source.told(name)
         if info is not None and info.sql is not None:
-            return self._computed(name)
+            return self._computed(told)
         known = self.schema.project.lock.get(source.name, {}).get(name)
         if source.file is not None and source.read.text:
             known = "text"
-        value = self._native(exp.column(exp.to_identifier(name, quoted=True)), known)
+        value = self._native(exp.column(exp.to_identifier(name, quoted=self._is_exact(name))), known)
         wanted = info.type if info is not None else None
         if wanted is None and self.node.segment:
             wanted = SEGMENT.get(snake(name))  # type: ignore[assignment]
@@ -135,6 +137,13 @@ class Rows:
             source.timezone if value.type == "text" else self.clock.zone.key
         )  # a date is midnight in the project's zone
         return Typed(read_as(value, wanted, zone), wanted)
+
+    def _is_exact(self, name: str) -> bool:
+        """Whether a column must be quoted. Where nobody told how the catalogue spells a plain word, it folds as the
+        engine likes; a file has the spelling that it is asked for."""
+        locked = self.schema.project.lock.get(self.source.name)
+        plain = NAME.match(name) is not None and not any(name in words for words in RESERVED.values())
+        return not plain or self.source.file is not None or (locked is not None and name in locked)
 
     def _native(self, tree: exp.Expr, known: str | None) -> Typed:
         """A column as the catalogue types it, brought into the language's types."""

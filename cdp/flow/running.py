@@ -77,6 +77,7 @@ def sync(
     stop: Stop | None = None,
 ) -> RunResult:
     """Send what changed since the last time. Raises ProjectError, WarehouseError; what becomes of a sync is in the result."""
+    _refuse_later(treat_as_new)
     named = "+" not in " ".join((*settings.select, *settings.exclude))  # without neighbours the syncs alone will do
     names = Wanted(frozenset(), frozenset(), None) if named else None
     loaded = load_all(settings, wanted=names)
@@ -114,6 +115,7 @@ def run(
     stop: Stop | None = None,
 ) -> RunResult:
     """Build, then sync what was built; syncs of tables that could not be made are skipped."""
+    _refuse_later(treat_as_new)
     loaded = load_all(settings)
     warehouse = connect(loaded.target, loaded.root)
     run_id = new_run_id(loaded.as_of)
@@ -129,6 +131,15 @@ def run(
         return _ended(loaded, run_id, steps, "run", warehouse)
     finally:
         warehouse.close()
+
+
+def _refuse_later(treat_as_new: bool) -> None:
+    if treat_as_new:
+        raise ProjectError.of(
+            "CDP190",
+            "--treat-as-new is not in this version",
+            hint="who enters by a changed definition is sent like anybody who enters",
+        )
 
 
 def _unsafe(steps: list[StepResult]) -> bool:
@@ -287,6 +298,8 @@ def _sync_one(
     from cdp.sync.result import SyncOptions
 
     started, step_id = time.monotonic(), f"sync:{plan.name}"
+    if loaded.target.production:  # the first run against a real system is looked at before anything is sent
+        plan = replace(plan, guard={"first_run": "stop", **plan.guard})
     kept: dict[str, Any] = _retention(loaded)
     options = SyncOptions(**asked, strict=loaded.settings.strict, wait=loaded.settings.wait or None, stop=stop, **kept)
     try:

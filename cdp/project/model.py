@@ -136,6 +136,12 @@ class Source(Resource):
     freshness: Freshness | None = None
     sessionize: NotYet = None
 
+    def told(self, name: str) -> tuple[str, Column | None]:
+        """What `columns` says of a column, and its spelling there: a catalogue may spell it in other cases."""
+        same = [key for key in self.columns if key.lower() == name.lower()]
+        spelled = name if name in self.columns or len(same) != 1 else same[0]
+        return spelled, self.columns.get(spelled)
+
     @model_validator(mode="after")
     def _one_origin(self) -> Source:
         given = [name for name in ("table", "query", "file") if getattr(self, name) is not None]

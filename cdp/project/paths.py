@@ -71,7 +71,7 @@ class Paths:
                 kind = node.columns.get(told or name)
                 if keys and kind not in (None, "json", "list"):
                     raise PathError(f"`{told}` of {node.name} is {kind} and holds no `{keys[0]}`")
-                info = node.source.columns.get(told or name)
+                info = node.source.told(told or name)[1]
                 return ColumnRef("column", told or name, kind, keys, bool(info and info.pii))
         hint = suggestion(name, node.names(), f"{node.name} has")
         raise PathError(f"{node.name} has no `{name}`", hint, noted=self._is_broken(node, name))

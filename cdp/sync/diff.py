@@ -216,8 +216,13 @@ class Diff:
         if not self.plan.changes or not self.ledger.exists:
             return
         upto = None if self.changes_upto is None else moment(self.changes_upto)
-        if self.state.make(self.names.moves, "merge_moves", changes=self.plan.changes, upto=upto):
-            self.moves = self.names.moves
+        found = self.state.make(self.names.moves, "merge_moves", changes=self.plan.changes, upto=upto)
+        if found and self.append:
+            tables = [self.names.ledger, *([self.names.stage] if self.stage_columns else [])]
+            new = f"{self.names.moves}__new"
+            found = self.state.make(new, "stay_moves", moves=self.names.moves, tables=tables)
+            self.state.warehouse.swap({new: self.names.moves})
+        self.moves = self.names.moves if found else None
 
     def _follow_matches(self) -> bool:
         """A row that left and one that came with equal match ids are one row under another key."""

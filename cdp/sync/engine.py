@@ -223,7 +223,7 @@ class _Run:
                 halt = asyncio.run(self._loop(diffed, checked, folder, journal, tally))
         finally:
             journal.close(delete=False)
-        left_open = self._last_fold(folder, journal)
+        left_open = self._last_fold(folder, journal, whole=not tally.unwritten)
         planned = sum(diffed.planned.values()) + diffed.held - checked.invalid_rows
         counts = tally.told(
             planned=planned,
@@ -278,12 +278,15 @@ class _Run:
                 folder.fold(self.lease, plain=portion.plain, last=last)
         journal.folded(portion)
 
-    def _last_fold(self, folder: Folder, journal: Journal) -> Halt | None:
-        """Fold what is left; None when done, else why not: then the journal is kept, and the next run folds it."""
+    def _last_fold(self, folder: Folder, journal: Journal, *, whole: bool) -> Halt | None:
+        """Fold what is left; None when done, else why not: then the journal is kept, and the next run folds it.
+
+        `whole`: the journal holds every verdict there was, so that what it does not name was never sent.
+        """
         until = time.monotonic() + (self.options.wait if self.options.wait is not None else _FOLD_WAIT)
         while True:
             try:
-                self._fold(folder, journal, last=True)
+                self._fold(folder, journal, last=whole)
             except WarehouseError as error:
                 if error.exit_code != 4:
                     raise

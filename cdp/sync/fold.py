@@ -71,8 +71,8 @@ class Folder:
         note = {"sync_runs": state.table("sync_runs"), "sync": text(plan.name), "run_id": text(run_id)}
         end = [state.sql("fold_stage", **base), state.sql("note_sync", **note, ledger=main, values=[])]
         plain = [*([] if bulk and adds_only else [entry]), *batches, *ledgers, *([settled] if refused else []), *end]
-        mixed = [entry, *batches, *ledgers, refusal, settled, *end]
-        return cls(state, names, tuple(plain), tuple(mixed), state.sql("fold_untried", **base))
+        mixed = [entry, *batches, *ledgers, refusal, settled, state.sql("fold_unknown", **base), *end]
+        return cls(state, names, tuple(plain), tuple(mixed), state.sql("fold_untried", stage=names.stage))
 
     def load(self, path: Path) -> None:
         """Bring expanded verdicts into the warehouse."""

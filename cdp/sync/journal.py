@@ -63,19 +63,24 @@ class Journal:
             while left:
                 left = left[os.write(self._file, left) :]
         except OSError as error:
-            raise DeliveryError(
-                "CDP439",
-                f"the journal {self.path} cannot be written: {error.strerror}",
-                hint="make room on that disk; what was sent since is in doubt and goes again",
-            ) from None
+            raise self._unwritable(error) from None
         self._end += len(line)
         self.unfolded += 1
         point("journaled")
 
     def sync(self) -> None:
-        """Wait until what was appended is on the disk."""
-        if self._file is not None:
-            os.fsync(self._file)
+        """Wait until what was appended is on the disk; raises DeliveryError CDP439 where the disk fails."""
+        try:
+            if self._file is not None:
+                os.fsync(self._file)
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> DeliveryError:
+        said = f"the journal {self.path} cannot be written: {error.strerror}"
+        return DeliveryError(
+            "CDP439", said, hint="make room on that disk; what was sent since is in doubt and goes again"
+        )
 
     def expand(self, target: Path) -> Portion:
         """Write the verdicts that are not folded yet to `target`, one JSON object a line."""

@@ -289,6 +289,7 @@ class Sender:
             )
         except CdpError as error:
             self.stop(Halt(error.code, error.message, error.exit_code))
+            self.tally.unwritten = True
             for change in changes:
                 self.tally.add(change, "unknown")
             return

@@ -51,6 +51,7 @@ class Sending:
             await self.destination.open(delivery)
         except DeliveryError as error:
             self.sender.stop(Halt(error.code, error.message, error.exit_code))
+        self._asked_to_stop()
         beside = [asyncio.create_task(self._tend()), asyncio.create_task(self._sync())]
         try:
             start = 0
@@ -70,12 +71,7 @@ class Sending:
         deadline: float | None = None
         while not self._finished.is_set():
             now = time.monotonic()
-            stop = self.options.stop
-            if stop is not None and stop() and deadline is None:
-                code = stop.exit_code or 130
-                self.sender.stop(
-                    Halt("CDP443", "stopped on request; what is left stays staged", code, interrupted=True)
-                )
+            if deadline is None and self._asked_to_stop():
                 deadline = now + self.options.grace
             if deadline is not None and now > deadline:
                 self.sender.cancel()
@@ -84,6 +80,14 @@ class Sending:
                 await asyncio.wait_for(self._finished.wait(), _TICK)
             except TimeoutError:
                 continue
+
+    def _asked_to_stop(self) -> bool:
+        stop = self.options.stop
+        if stop is None or not stop():
+            return False
+        said = "stopped on request; what is left stays staged"
+        self.sender.stop(Halt("CDP443", said, stop.exit_code or 130, interrupted=True))
+        return True
 
     def _fold_when_due(self, now: float) -> None:
         waiting = self.journal.unfolded
@@ -115,4 +119,7 @@ class Sending:
         while not self._finished.is_set():
             await self.sender.confirmed.wait()
             self.sender.confirmed.clear()
-            await asyncio.to_thread(self.journal.sync)
+            try:
+                await asyncio.to_thread(self.journal.sync)
+            except DeliveryError as error:
+                self.sender.stop(Halt(error.code, error.message, error.exit_code))

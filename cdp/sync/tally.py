@@ -16,6 +16,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._rows: Counter[tuple[str, str]] = Counter()
+        self.unwritten = False  # a verdict could not be written into the journal: its rows are in doubt
         self.newly_refused = 0
         self.settled = 0
         self.requests = 0

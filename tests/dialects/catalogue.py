@@ -73,7 +73,7 @@ class Catalogue:
         assert not unknown, f"{unknown} in {sql}"
         assert "cdp_slot" not in sql
         for node in tree.find_all(exp.Identifier):
-            free = node.name in self.quoted or isinstance(node.parent.parent if node.parent else None, exp.Collate)
+            free = node.name in self.quoted or isinstance(node.parent, exp.Collate)
             assert free or not node.args.get("quoted"), f"{node.name} is quoted in {sql}"
         for column in tree.find_all(exp.Column):
             assert not column.args.get("db"), f"{column.sql()}: not every engine knows a column by its schema"
@@ -114,6 +114,9 @@ class Catalogue:
         named = [self._folded(column.copy()).name for column in target.expressions]
         assert set(named) <= set(there), f"{set(named) - set(there)} are no columns of {target.this.sql()}"
         query = tree.expression.copy()
+        if tree.args.get("with_") is not None:  # Spark wants it before the INSERT, the others after it
+            assert self.engine == "spark", tree.sql()
+            query.set("with_", tree.args["with_"].copy())
         if isinstance(query, exp.Values):
             assert all(len(row.expressions) == len(named) for row in query.expressions)
             return

@@ -11,7 +11,7 @@ from cdp.compile.compiler import Compiler
 from cdp.compile.lower import Lowered, lower_project
 from cdp.compile.plan import Plan
 from cdp.compile.steps import Names
-from cdp.project import Project, load
+from cdp.project import load
 from cdp.warehouse.functions import FACTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,9 +34,16 @@ def on_tables(name: str, folder: Path) -> Path:
     return folder
 
 
-def lowered(folder: Path) -> Lowered:
-    """The project in a folder, lowered; it has no mistakes."""
+def lowered(folder: Path, engine: str) -> Lowered:
+    """The project in a folder, lowered; it has no mistakes. Its lock is spelled as the engine's catalogue would."""
     project = load(folder)
+    if FACTS[engine].fold == "upper":
+        for columns in project.lock.values():
+            kinds = {
+                name.upper() if name.islower() and name.isidentifier() else name: kind for name, kind in columns.items()
+            }
+            columns.clear()
+            columns.update(kinds)
     found = lower_project(project, project.reading, AS_OF, "cdp")
     assert not project.reading.errors, [str(problem) for problem in project.reading.errors]
     return found
@@ -45,11 +52,3 @@ def lowered(folder: Path) -> Lowered:
 def plan_of(found: Lowered, engine: str) -> Plan:
     """The plan of a build."""
     return Compiler(found, FACTS[engine], Names("cdp", "cdp_state"), "r1").plan()
-
-
-def locked(project: Project) -> Project:
-    """The project; a source without a lock gets one of the columns that are declared."""
-    for name, source in project.sources.items():
-        if name not in project.lock and source.table is not None:
-            project.lock[name] = dict.fromkeys(source.columns, "text")
-    return project

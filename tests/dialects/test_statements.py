@@ -14,6 +14,6 @@ from tests.dialects.projects import lowered, on_tables, plan_of
 @pytest.mark.parametrize("engine", FACTS)
 @pytest.mark.parametrize("name", ["shop", "everything"])
 def test_every_statement_of_a_build_holds(name: str, engine: str, tmp_path: Path) -> None:
-    found = lowered(on_tables(name, tmp_path / name))
+    found = lowered(on_tables(name, tmp_path / name), engine)
     seen = list(check_plan(plan_of(found, engine), catalogue(found.project, engine)))
     assert len(seen) > 100

@@ -48,7 +48,7 @@ def carried(table: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         return found
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(TABLES, TABLES, TABLES)
 def test_the_changes_make_the_one_into_the_other(a: Any, b: Any, c: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +62,7 @@ def test_the_changes_make_the_one_into_the_other(a: Any, b: Any, c: Any) -> None
         assert world.run().counts.requests == 0
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(TABLES, st.data())
 def test_only_what_differs_is_sent(a: Any, data: st.DataObject) -> None:
     changed = data.draw(st.sets(st.sampled_from(sorted(a)))) if a else set()
