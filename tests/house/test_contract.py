@@ -14,7 +14,7 @@ from cdp.errors import CompileError, GuardError, LeaseError, ProjectError, State
 PAPER = """init validate compile debug sources plan apply build sync run test preview why identity logs retry erase
     export dbt grants clean state destinations schema explain docs serve"""
 SELECT = {"compile", "build", "sync", "run"}
-TIME = {"sources", "build", "run", "preview"}
+TIME = {"compile", "sources", "build", "run", "preview"}
 OWN = {
     "init": {"directory", "--example"},
     "validate": {"--compile", "--all-targets", "--online"},

@@ -216,7 +216,7 @@ def test_killed_at_random_times_again_and_again(bench: Bench) -> None:
 def test_asked_to_stop_it_finishes_what_is_in_flight(bench: Bench, number: str, code: int) -> None:
     bench.receiver.latency = 0.05
     bench.source({f"k{i:03}": "a" for i in range(500)})
-    ended = bench.run(after=0.5, kill=number)
+    ended = bench.run(fault=f"sent:5:{number}")
     assert ended == {"signal": 0, "exit": code}
     sent = bench.receiver.row_count
     assert 0 < sent < 500

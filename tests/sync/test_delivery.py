@@ -16,6 +16,7 @@ from cdp.destination.outcome import Again, Answer, Batch, Outcome, Rows, Split, 
 from cdp.errors import StopSync
 from cdp.sync.spool import Checked, Reader
 from cdp.warehouse.base import Warehouse
+from cdp.warehouse.postgres import Postgres
 from tests.sync.making import HOUR, NOW, Fake, World, fields, plan, row
 
 NOW_US = int(NOW.timestamp() * 1_000_000)
@@ -503,19 +504,21 @@ def test_a_spool_too_large_for_memory_is_read_twice(tmp_path: Path) -> None:
         assert [(change.n, change.fields) for change in checked.group(1, 4, 2)] == [(6, {"x": 1.5})]
 
 
-def test_a_lost_connection_while_sending_is_opened_again(postgres: Warehouse, tmp_path: Path) -> None:
+def test_a_lost_connection_while_sending_is_opened_again(
+    postgres: Warehouse, postgres_database: str, tmp_path: Path
+) -> None:
     world = World(postgres, tmp_path)
     killed: list[int] = []
 
     def answer(batch: Batch) -> Answer | None:
         if not killed:
             backend = world.warehouse.rows("SELECT pg_backend_pid()")[0][0]
-            other = type(postgres)(dsn=postgres.dsn)  # type: ignore[attr-defined,call-arg]
+            other = Postgres(dsn=postgres_database)
             other.rows(f"SELECT pg_terminate_backend({backend})")
             other.close()
             killed.append(1)
         return None
 
     world.fake.answer = answer
-    assert world.run(*people(3)).exit_code == 0
+    assert world.run(*people(3), wait=10.0).exit_code == 0
     converges(world, 3)
