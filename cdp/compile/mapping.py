@@ -338,8 +338,8 @@ class _Mapping:
 
     def _check(self, matches: list[SyncMatch]) -> None:
         sync = self.sync
-        given = sync.origin is not None and "on_leave" in sync.origin  # a wrong one was noted already
-        if sync.mode == "mirror" and sync.on_leave is None and sync.to.list_ is None and not given:
+        noted = any(f"`sync {sync.name}.on_leave`" in found.message for found in self.lowering.reading.problems)
+        if sync.mode == "mirror" and sync.on_leave is None and sync.to.list_ is None and not noted:
             self.problem(
                 "CDP118", "`mirror` without a list must say what becomes of a record that leaves", sync.at("mode"),
                 "write `on_leave: clear`, `delete` or `ignore`",
