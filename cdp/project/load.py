@@ -376,7 +376,11 @@ def _lock(root: Path, reading: Reading) -> dict[str, dict[str, str]]:
     except ValidationError as error:
         reading.of_pydantic(error, raw, "lock")
         lock = _rest(Lock, without(raw, error), reading)
-    return {name: dict(columns) for name, columns in lock.sources.items()} if lock is not None else {}
+    found = {name: dict(columns) for name, columns in lock.sources.items()} if lock is not None else {}
+    for name, columns in found.items():  # a column of a type that there is not is there all the same
+        told = raw["sources"].get(name)
+        found[name] = {column: columns.get(column, "other") for column in told} if isinstance(told, dict) else columns
+    return {name: {column: str(kind) for column, kind in columns.items()} for name, columns in found.items()}
 
 
 def _enabled(project: Project) -> Project:

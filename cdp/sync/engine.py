@@ -234,6 +234,7 @@ class _Run:
             held=diffed.held,
         )
         if left_open is not None:
+            self.lease.abandoned = True
             self._blame(left_open)
             return self._told("failed", left_open.exit_code, counts, diffed)
         journal.close(delete=True)
@@ -362,6 +363,8 @@ class _Run:
             self.spool.with_suffix(suffix).unlink(missing_ok=True)
         if self.spool.parent.is_dir() and not any(self.spool.parent.iterdir()):
             self.spool.parent.rmdir()
+        if self.lease.abandoned:
+            return
         try:
             self.warehouse.drop(*self.names.scratch)
         except WarehouseError:

@@ -24,6 +24,7 @@ from cdp.sync.state import State, number, released
 from cdp.warehouse.base import Warehouse
 
 EXPIRES_US = 600_000_000  # longer than any one statement should take: a beat cannot pass while one runs
+_active: set[str] = set()  # nonces of the leases that this process holds
 _POLL = 0.5  # seconds between two looks at a lease that somebody else holds
 
 
@@ -49,6 +50,7 @@ class Lease:
         self.resource = resource
         self.holder = holder
         self.token = token
+        self.abandoned = False  # the warehouse cannot be written now: the lease is seen to be nobody's by the next run
         self._warehouse = state.warehouse
         self._renew = state.sql(
             "renew_lease",
@@ -93,9 +95,11 @@ def lease(warehouse: Warehouse, resource: str, holder: Holder, wait: float = 0.0
         warehouse.release()
         time.sleep(min(_POLL, max(0.01, until - time.monotonic())))
     side = _mark(warehouse, resource, holder)
+    _active.add(holder.nonce)
     try:
         yield taken
     finally:
+        _active.discard(holder.nonce)
         _give_back(state, taken, side)
 
 
@@ -113,7 +117,7 @@ def side_holder(warehouse: Warehouse) -> LeaseError | None:
         found = json.loads(file.read_text(encoding="utf-8")) if file else None
     except (OSError, ValueError):
         return None
-    if not found or (found["host"] == socket.gethostname() and not _alive(found["pid"])):
+    if not found or (found["host"] == socket.gethostname() and not _holds(found["pid"], found["nonce"])):
         return None
     return _held(found["resource"], found["run_id"], found["host"], found["pid"], found["since"])
 
@@ -124,7 +128,7 @@ def _take(state: State, resource: str, holder: Holder) -> Lease | LeaseError:
     with suppress(StatementError):
         state.execute("first_lease", **names)
     found = state.rows("read_lease", **names)[0]
-    dead = found[0] is not None and found[3] == socket.gethostname() and not _alive(int(found[4]))
+    dead = found[0] is not None and found[3] == socket.gethostname() and not _holds(int(found[4]), str(found[0]))
     taken = state.execute(
         "take_lease",
         **names,
@@ -152,6 +156,8 @@ def _held(resource: str, run_id: Any, host: Any, pid: Any, since: Any) -> LeaseE
 def _give_back(state: State, held: Lease, side: Path | None) -> None:
     if side:
         _unmark(side, held)
+    if held.abandoned:
+        return
     # a file that cannot be opened now, or a lost server: the lease expires, or is seen to be a dead process's
     with suppress(WarehouseError), released(state.warehouse):
         state.execute(
@@ -181,6 +187,11 @@ def _unmark(file: Path, held: Lease) -> None:
     with suppress(OSError, ValueError):
         if json.loads(file.read_text(encoding="utf-8"))["nonce"] == held.holder.nonce:
             file.unlink()
+
+
+def _holds(pid: int, nonce: str) -> bool:
+    """Whether a process of this machine may still hold a lease; of this very process it is known."""
+    return nonce in _active if pid == os.getpid() else _alive(pid)
 
 
 def _alive(pid: int) -> bool:

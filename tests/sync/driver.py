@@ -56,7 +56,7 @@ class Stop:
 
 def opened(order: dict[str, Any]) -> Warehouse:
     """The warehouse of an order."""
-    return Postgres(dsn=order["dsn"]) if "dsn" in order else DuckDB(order["path"])
+    return Postgres(dsn=order["dsn"]) if "dsn" in order else DuckDB(order["path"], patience=0.2)
 
 
 def work(order: dict[str, Any]) -> int:
