@@ -106,8 +106,6 @@ class _Run:
         self.forced: tuple[str, ...] = ()
         self.problems: list[Problem] = []
 
-    # the order of things
-
     def result(self) -> SyncResult:
         """Everything, from the diff to the report."""
         point("begin")
@@ -209,8 +207,6 @@ class _Run:
             refused=diff.refused is not None,
         )
 
-    # sending
-
     def _sent(self, diffed: Diffed, checked: Checked, folder: Folder, facts: Facts) -> SyncResult:
         version = self.runs.history().version
         journal = Journal(self.spool.with_suffix(".journal"), sync=self.plan.name, run_id=self.run_id, version=version)
@@ -298,8 +294,6 @@ class _Run:
                 return Halt("CDP436", said, 5 if error.code == "CDP303" else 4)
             return None
 
-    # the end
-
     def _closed(self, diffed: Diffed, counts: Counts, halt: Halt | None, facts: Facts) -> SyncResult:
         left = int(self.state.rows("count", table=self.names.stage)[0][0])
         if not left:
@@ -369,8 +363,6 @@ class _Run:
             self.warehouse.drop(*self.names.scratch)
         except WarehouseError:
             return
-
-    # guards
 
     def _facts(self, history: History, ledger: Ledger, diffed: Diffed, diff: Diff) -> Facts:
         rows = ledger.rows
