@@ -78,29 +78,35 @@ def lease(warehouse: Warehouse, resource: str, holder: Holder, wait: float = 0.0
     Waits up to `wait` seconds; raises LeaseError CDP433 that says who holds it and since when. The lease of a process
     that has died on this machine is taken over at once, any other one when it expires (10 minutes without a beat).
     """
-    until = time.monotonic() + wait
     state = State(warehouse)
+    _active.add(holder.nonce)
+    try:
+        taken = _waited(state, resource, holder, wait)
+        side = _mark(warehouse, resource, holder)
+        try:
+            yield taken
+        finally:
+            _give_back(state, taken, side)
+    finally:
+        _active.discard(holder.nonce)
+
+
+def _waited(state: State, resource: str, holder: Holder, wait: float) -> Lease:
+    until = time.monotonic() + wait
     while True:
         try:
             taken = _take(state, resource, holder)
         except WarehouseError as error:
-            blocker = side_holder(warehouse) if error.exit_code == 4 else None
+            blocker = side_holder(state.warehouse) if error.exit_code == 4 else None
             if blocker is None:
                 raise
             taken = blocker
         if isinstance(taken, Lease):
-            break
+            return taken
         if time.monotonic() >= until:
             raise taken
-        warehouse.release()
+        state.warehouse.release()
         time.sleep(min(_POLL, max(0.01, until - time.monotonic())))
-    side = _mark(warehouse, resource, holder)
-    _active.add(holder.nonce)
-    try:
-        yield taken
-    finally:
-        _active.discard(holder.nonce)
-        _give_back(state, taken, side)
 
 
 def unlock(warehouse: Warehouse, resource: str) -> bool:
