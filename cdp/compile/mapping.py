@@ -393,7 +393,7 @@ class _Mapping:
             name: value for name in type(sync.guard).model_fields if (value := getattr(sync.guard, name)) is not None
         }
         if isinstance(sync.guard.max_age, Duration):
-            guard["max_age"] = self._microseconds(sync.guard.max_age)
+            guard["max_age"] = _plain(self._microseconds(sync.guard.max_age))
         give_up = sync.retry.give_up_after
         return SyncPlan(
             name=sync.name,
@@ -418,6 +418,13 @@ class _Mapping:
         """A duration back from as_of; a month has the days that it has there."""
         clock = self.lowering.clock
         return (clock.as_of - clock.back(length)) // timedelta(microseconds=1)
+
+
+def _plain(microseconds: int) -> str:
+    """A length in the largest unit that it is whole in."""
+    seconds = microseconds // 1_000_000
+    size, unit = next(item for item in ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")) if seconds % item[0] == 0)
+    return f"{seconds // size}{unit}"
 
 
 def _inside(sync: Sync, key: str) -> Any:

@@ -151,8 +151,13 @@ def _where(rows: Rows) -> list[exp.Expr]:
     mark = rows.source.at("where")
     if isinstance(where, dict):
         dialect = rows.schema.project.file.dialect
+        if dialect not in where:
+            rows.reading.problem(
+                "CDP113", f"no `where` for {dialect}, the project's dialect", mark, f"{{{dialect}: …}}"
+            )
+            return []
         mark = value_mark(rows.source.origin.get("where"), dialect) if rows.source.origin is not None else None
-        where = where.get(dialect, "")
+        where = where[dialect]
     return [rows.snippet(where, mark, boolean=True).tree]
 
 

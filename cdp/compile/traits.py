@@ -85,8 +85,13 @@ def _formula(trait: Trait, scope: EntityScope, tables: Members) -> Typed | None:
     formula, before, failed = trait.formula, len(tables.reading.errors), list[ColumnUse]()
     mark = trait.at("formula")
     if isinstance(formula, dict):
+        if tables.dialect not in formula:
+            tables.reading.problem(
+                "CDP113", f"no formula for {tables.dialect}, the project's dialect", mark, f"{{{tables.dialect}: …}}"
+            )
+            return None
         mark = value_mark(trait.origin.get("formula"), tables.dialect) if trait.origin else None
-        formula = formula.get(tables.dialect) or ""
+        formula = formula[tables.dialect]
     kinds: dict[str, str | None] = {}
 
     def column(use: ColumnUse) -> exp.Expr | None:

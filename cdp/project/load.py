@@ -6,13 +6,25 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import ValidationError
 
 from cdp.errors import Mark, ProjectError
-from cdp.project.model import LATER_SPECS, Audience, Entity, Files, Lock, Policy, ProjectFile, Relation, Source, Trait
+from cdp.project.model import (
+    LATER_SPECS,
+    Audience,
+    Entity,
+    Files,
+    Lock,
+    LockType,
+    Policy,
+    ProjectFile,
+    Relation,
+    Source,
+    Trait,
+)
 from cdp.project.part import Later, Resource
 from cdp.project.reader import Map, read
 from cdp.project.reading import Reading, key_mark, value_mark, without
@@ -166,6 +178,20 @@ def _joined(data: Map, more: Mapping[str, Any]) -> Map:
     result = Map({**data, **more})
     result.at, result.keys_at, result.values_at = data.at, dict(data.keys_at), dict(data.values_at)
     return result
+
+
+def _told_types(raw: Map) -> dict[str, Any]:
+    """A lock in which a type that there is not is one that nobody told: the column is there all the same."""
+    known = get_args(LockType)
+    sources = raw["sources"] if isinstance(raw["sources"], Map) else {}
+    return {
+        "version": 1,
+        "sources": {
+            name: {column: kind if kind in known else "other" for column, kind in columns.items()}
+            for name, columns in sources.items()
+            if isinstance(columns, Map)
+        },
+    }
 
 
 def _inverses(raw: Any) -> Iterator[str]:
@@ -375,7 +401,7 @@ def _lock(root: Path, reading: Reading) -> dict[str, dict[str, str]]:
         lock = Lock.model_validate(raw, context=reading)
     except ValidationError as error:
         reading.of_pydantic(error, raw, "lock")
-        lock = _rest(Lock, without(raw, error), reading)
+        lock = _rest(Lock, _told_types(raw), reading)
     found = {name: dict(columns) for name, columns in lock.sources.items()} if lock is not None else {}
     for name, columns in found.items():  # a column of a type that there is not is there all the same
         told = raw["sources"].get(name)
