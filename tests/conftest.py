@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import pytest
 
-from tests.postgres import Unavailable, shared_cluster
+from tests.postgres import Unavailable, fresh_database, shared_cluster
 
 if TYPE_CHECKING:
     from cdp.warehouse.base import Warehouse
@@ -30,14 +29,8 @@ def postgres_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def postgres_database(postgres_dsn: str) -> Iterator[str]:
     """The dsn of a fresh, empty database."""
-    import psycopg
-    from psycopg.conninfo import make_conninfo
-
-    name = f"cdp_test_{uuid4().hex[:12]}"
-    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'UTF8'")
-        yield make_conninfo(postgres_dsn, dbname=name)
-        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    with fresh_database(postgres_dsn) as dsn:
+        yield dsn
 
 
 @pytest.fixture

@@ -12,6 +12,10 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+from psycopg.conninfo import make_conninfo
 
 _SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "60"}
 _SETTINGS |= {"listen_addresses": "127.0.0.1", "shared_buffers": "256MB", "autovacuum": "off", "jit": "off"}
@@ -41,6 +45,18 @@ def shared_cluster(base: Path) -> Iterator[str]:
     finally:
         with _locked(state):
             _left(state, folder)
+
+
+@contextmanager
+def fresh_database(dsn: str) -> Iterator[str]:
+    """The dsn of a new, empty database in that cluster, dropped at the end."""
+    name = f"cdp_test_{uuid4().hex[:12]}"
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'UTF8'")
+        try:
+            yield make_conninfo(dsn, dbname=name)
+        finally:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -17,23 +18,24 @@ from cdp.warehouse.duckdb import DuckDB
 from cdp.warehouse.functions import FACTS
 from cdp.warehouse.postgres import Postgres
 from tests.conformance.cases import AGGREGATES, ROWS, SCALARS, Case
+from tests.postgres import fresh_database
 
 _TYPES = {"text": "TEXT", "int": "BIGINT", "decimal": "DECIMAL(38, 9)", "float": "DOUBLE", "bool": "BOOLEAN"}
 _TYPES |= {"date": "DATE", "timestamp": "TIMESTAMP", "timestamptz": "TIMESTAMPTZ"}
 
 
 @pytest.fixture(scope="module", params=["duckdb", "postgres"])
-def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
-    warehouse: Warehouse
-    if request.param == "duckdb":
-        warehouse = DuckDB(":memory:")
-    else:
-        warehouse = Postgres("cdp_conformance", "cdp_conformance", dsn=request.getfixturevalue("postgres_dsn"))
-    warehouse.ensure_schemas()
-    yield warehouse
-    if request.param == "postgres":
-        warehouse.execute("DROP SCHEMA cdp_conformance CASCADE")
-    warehouse.close()
+def engine(request: pytest.FixtureRequest) -> Iterator[Warehouse]:
+    with ExitStack() as stack:
+        warehouse: Warehouse
+        if request.param == "duckdb":
+            warehouse = DuckDB(":memory:")
+        else:
+            # of each worker's own: they share the cluster
+            warehouse = Postgres(dsn=stack.enter_context(fresh_database(request.getfixturevalue("postgres_dsn"))))
+        warehouse.ensure_schemas()
+        yield warehouse
+        warehouse.close()
 
 
 def table(engine: Warehouse, types: dict[str, str], rows: list[tuple[Any, ...]]) -> str:

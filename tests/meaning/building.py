@@ -10,9 +10,9 @@ from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from cdp.flow import RunResult, Settings, build, sources_freeze
+from tests.postgres import fresh_database
 
 DUCKDB_TYPES = {"json": "JSON", "jsonb": "JSON", "timestamptz": "TIMESTAMPTZ"}
 
@@ -42,18 +42,9 @@ def engine_for(kind: str, folder: Path, postgres_dsn: str | None) -> Iterator[En
     if kind == "duckdb":
         yield Engine(kind, {"type": "duckdb", "path": "world.duckdb"}, str(folder / "world.duckdb"))
         return
-    import psycopg
-    from psycopg.conninfo import make_conninfo
-
     assert postgres_dsn is not None
-    name = f"cdp_meaning_{uuid4().hex[:12]}"
-    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
-        try:
-            dsn = make_conninfo(postgres_dsn, dbname=name)
-            yield Engine(kind, {"type": "postgres", "dsn": dsn}, dsn)
-        finally:
-            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    with fresh_database(postgres_dsn) as dsn:
+        yield Engine(kind, {"type": "postgres", "dsn": dsn}, dsn)
 
 
 def write_project(folder: Path, files: Mapping[str, Any], profile: Mapping[str, Any]) -> None:

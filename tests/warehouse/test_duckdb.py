@@ -181,8 +181,11 @@ def test_structures_and_lists_are_unloaded_as_json_text(duckdb: DuckDB, tmp_path
     assert path.read_text() == '{"s":"{\\"a\\":1,\\"b\\":[\\"x\\"]}","l":"[1,null]","u":true}\n'
 
 
+# a runner in the background ignores SIGINT, and its children with it: a terminal's program does not
 ENDLESS = """
+import signal
 from cdp.warehouse.duckdb import DuckDB
+signal.signal(signal.SIGINT, signal.default_int_handler)
 warehouse = DuckDB(":memory:")
 print("ready", flush=True)
 try:
@@ -198,4 +201,7 @@ def test_ctrl_c_stops_a_running_statement() -> None:
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=30)[0] == "interrupted [(1,)]\n"
+    try:
+        assert process.communicate(timeout=30)[0] == "interrupted [(1,)]\n"
+    finally:
+        process.kill()
