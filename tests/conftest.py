@@ -1,4 +1,4 @@
-"""Warehouses for all tests: DuckDB in a file, Postgres in a database of its own."""
+"""Warehouses for all tests, each an empty one of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.postgres import Unavailable, fresh_database, shared_cluster
+from tests.engines import PARAMS, Engines, connected
+from tests.engines.postgres import fresh_database
 
 if TYPE_CHECKING:
     from cdp.warehouse.base import Warehouse
@@ -17,13 +18,17 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def postgres_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
+    """The engines of this worker, started when they are asked for."""
+    found = Engines(tmp_path_factory.getbasetemp())
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(engines: Engines) -> str:
     """The dsn of a Postgres that tests may make databases in; skips, with the reason, where there is none."""
-    try:
-        with shared_cluster(tmp_path_factory.getbasetemp()) as dsn:
-            yield dsn
-    except Unavailable as reason:
-        pytest.skip(f"no Postgres: {reason}")
+    return engines.address("postgres")
 
 
 @pytest.fixture
@@ -57,6 +62,16 @@ def duckdb(tmp_path: Path) -> Iterator[DuckDB]:
 
 @pytest.fixture(params=["duckdb", "postgres"])
 def warehouse(request: pytest.FixtureRequest) -> Warehouse:
-    """Each warehouse in turn."""
+    """The two engines on which everything is tried, in turn."""
     found: Warehouse = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture(params=PARAMS)
+def every_warehouse(request: pytest.FixtureRequest, engines: Engines, tmp_path: Path) -> Iterator[Warehouse]:
+    """A warehouse of each engine in turn, both schemas made."""
+    with engines.fresh(request.param, tmp_path) as profile:
+        warehouse = connected(profile, tmp_path)
+        warehouse.ensure_schemas()
+        yield warehouse
+        warehouse.close()

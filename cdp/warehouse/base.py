@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,6 +23,15 @@ class Column:
     native: str
 
 
+@dataclass(frozen=True)
+class About:
+    """Who answers: the engine and its version, the user or role that it knows us by, its clock (naive, UTC)."""
+
+    version: str
+    role: str
+    clock: datetime
+
+
 class Warehouse(ABC):
     """One open connection.
 
@@ -32,9 +42,13 @@ class Warehouse(ABC):
     facts: ClassVar[Facts]
     fold_interval: ClassVar[float] = 5.0  # seconds between two folds of a sync's journal
     fold_batches: ClassVar[int] = 50
+    transactions: ClassVar[bool] = True  # several statements that change rows can take effect together
+    transactional_ddl: ClassVar[bool] = True  # and so can those that make, rename and drop tables
 
     schema: str
     state_schema: str
+    statements: int = 0  # sent so far
+    bytes: int | None = None  # scanned by them, where the engine tells
 
     @abstractmethod
     def execute(self, sql: str) -> int:
@@ -58,7 +72,8 @@ class Warehouse(ABC):
 
     @abstractmethod
     def swap(self, pairs: Mapping[str, str]) -> None:
-        """Give finished tables (keys, `schema.table`) their final names (values), all or none of them."""
+        """Give finished tables (keys, `schema.table`) their final names (values), all or none of them; one by one, each
+        in one go, where DDL is not transactional: to be run again after it died half-way."""
 
     @abstractmethod
     def drop(self, *tables: str) -> None:
@@ -66,7 +81,8 @@ class Warehouse(ABC):
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager[None]:
-        """All statements inside take effect together, or none."""
+        """All statements inside take effect together, or none: those that change rows where the engine has
+        `transactions`, those that make and drop tables where it has `transactional_ddl`; others at once."""
 
     @abstractmethod
     def columns(self, table: str) -> tuple[Column, ...] | None:
@@ -79,6 +95,19 @@ class Warehouse(ABC):
     @abstractmethod
     def describe(self, select: str) -> tuple[Column, ...]:
         """The columns that a SELECT would return, without running it."""
+
+    @abstractmethod
+    def about(self) -> About:
+        """Who answers; a statement of its own."""
+
+    @abstractmethod
+    def grants(self, role: str, reads: Sequence[str]) -> tuple[str, ...]:
+        """The statements that give `role` no more than a run needs: read the tables `reads`, write both schemas. Needs
+        no connection; empty where the engine knows no roles."""
+
+    def estimate(self, sql: str) -> int | None:
+        """The bytes that a statement would scan; None where the engine cannot tell without running it."""
+        return None
 
     @abstractmethod
     def ensure_schemas(self) -> None:

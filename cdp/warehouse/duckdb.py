@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal, cast
 
 import duckdb
 
 from cdp.errors import StatementError, WarehouseError
-from cdp.warehouse.base import Column, Warehouse
+from cdp.warehouse.base import About, Column, Warehouse
 from cdp.warehouse.functions import FACTS
 from cdp.warehouse.names import identifier, literal, parts, quoted
+from cdp.warehouse.settings import Settings
 
 _TYPES = {"VARCHAR": "text", "FLOAT": "float", "DOUBLE": "float", "BOOLEAN": "bool", "DATE": "date", "JSON": "json"}
 _INTEGER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?\Z")
@@ -140,6 +142,7 @@ class DuckDB(Warehouse):
 
     def _run(self, sql: str, values: Mapping[str, object] | None = None) -> duckdb.DuckDBPyConnection:
         connection = self._open()
+        self.statements += 1
         with self._translated():
             return connection.execute(sql, dict(values)) if values else connection.execute(sql)
 
@@ -248,6 +251,14 @@ class DuckDB(Warehouse):
             if kind:
                 self._changed(f"DROP {kind} {quoted(table)}")
                 self._note(table, None)
+
+    def about(self) -> About:
+        version, clock = self.rows("SELECT version(), CAST(now() AS TIMESTAMP)")[0]
+        return About(f"DuckDB {version}", self.path, cast(datetime, clock))
+
+    def grants(self, role: str, reads: Sequence[str]) -> tuple[str, ...]:
+        """A file knows no roles: who may read and write it may do everything."""
+        return ()
 
     def ensure_schemas(self) -> None:
         for schema in (self.schema, self.state_schema):
@@ -402,3 +413,18 @@ def _refused(error: duckdb.Error) -> WarehouseError:
         message = message.split("\n", 1)[0]  # a stack trace follows
     lines = [line for line in message.splitlines() if line.strip()][:3]
     return StatementError("CDP301", "; ".join(lines)[:600], hint=hint)
+
+
+class DuckDBSettings(Settings):
+    """type: duckdb. Paths are relative to the project folder."""
+
+    facts: ClassVar = DuckDB.facts
+    type: Literal["duckdb"]
+    path: str
+    attach: dict[str, str] = {}
+
+    def connect(self, project_dir: Path) -> DuckDB:
+        return DuckDB(self.path, self.schema_, self.state_schema, attach=self.attach, project_dir=project_dir)
+
+
+SETTINGS = DuckDBSettings

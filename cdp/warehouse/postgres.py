@@ -6,14 +6,18 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import model_validator
 
 from cdp.errors import StatementError, WarehouseError
-from cdp.warehouse.base import Column, Warehouse
+from cdp.warehouse.base import About, Column, Warehouse
 from cdp.warehouse.functions import FACTS
 from cdp.warehouse.names import beside, identifier, parts, quoted
 from cdp.warehouse.postgres_errors import way_out, words
+from cdp.warehouse.postgres_grants import least
 from cdp.warehouse.postgres_swap import carried
+from cdp.warehouse.settings import Number, Settings
 
 if TYPE_CHECKING:
     import psycopg
@@ -60,6 +64,7 @@ EXCEPTION WHEN data_exception THEN
   RETURN false;
 END $$
 """
+_ABOUT = "SELECT current_setting('server_version'), current_user, clock_timestamp() AT TIME ZONE 'UTC'"
 _KINDS = {"v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE"}
 
 
@@ -152,6 +157,7 @@ class Postgres(Warehouse):
     def _asking(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
         """The connection; what the driver raises inside becomes an error of ours."""
         connection = self._open()
+        self.statements += 1
         psycopg = _driver()
         try:
             yield connection
@@ -251,6 +257,13 @@ class Postgres(Warehouse):
                 found = self._find(table)
                 if found is not None:
                     self.execute(f"DROP {_KINDS.get(found[1], 'TABLE')} {quoted(table)}")
+
+    def about(self) -> About:
+        version, role, clock = self._ask(_ABOUT, [])[0]
+        return About(f"Postgres {version}", str(role), clock)
+
+    def grants(self, role: str, reads: Sequence[str]) -> tuple[str, ...]:
+        return least(role, reads, self.schema, self.state_schema)
 
     def ensure_schemas(self) -> None:
         for schema in (self.schema, self.state_schema):
@@ -386,3 +399,34 @@ def _as_json(column: Column) -> str:
     if column.type == "list":
         return f"CAST(to_json({name}) AS text) AS {name}"
     return f"CAST({name} AS text) AS {name}"
+
+
+class PostgresSettings(Settings):
+    """type: postgres. Either `dsn` or the parts of it."""
+
+    facts: ClassVar = Postgres.facts
+    type: Literal["postgres"]
+    dsn: str | None = None
+    host: str | None = None
+    port: Number | None = None
+    user: str | None = None
+    password: str | None = None
+    database: str | None = None
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
+    sslrootcert: str | None = None
+    statement_timeout: Number | None = None  # seconds
+    connect_timeout: Number = 15  # seconds
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> PostgresSettings:
+        if self.dsn is None and self.host is None:
+            raise ValueError("needs `dsn`, or `host` with user, password and database")
+        return self
+
+    def connect(self, project_dir: Path) -> Postgres:
+        given = self.model_dump(exclude={"type", "schema_", "state_schema", "sslmode", "sslrootcert"})
+        more = self.model_dump(include={"sslmode", "sslrootcert"}, exclude_none=True)
+        return Postgres(self.schema_, self.state_schema, options=more, **given)
+
+
+SETTINGS = PostgresSettings

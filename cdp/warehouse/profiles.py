@@ -6,109 +6,24 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, PrivateAttr, ValidationError
 
-from cdp.errors import Mark, Problem, ProjectError, WarehouseError, suggestion
+from cdp.errors import Mark, Problem, ProjectError, suggestion
 from cdp.project.reader import Map, read
 from cdp.project.reading import Reading
 from cdp.warehouse.base import Warehouse
-from cdp.warehouse.environment import FromEnvironment, resolve
+from cdp.warehouse.engines import ENGINES, settings_of
+from cdp.warehouse.environment import resolve
 from cdp.warehouse.facts import Facts
-from cdp.warehouse.functions import FACTS
 from cdp.warehouse.secrets import Secrets, looks_secret
+from cdp.warehouse.settings import Settings, Strict, Truth
 
 FILE = "profiles.yml"
 
 
-def _number(value: object) -> object:
-    """Environment variables are text; a number in plain YAML must be one."""
-    return int(value) if isinstance(value, FromEnvironment) and value.strip().isdecimal() else value
-
-
-def _truth(value: object) -> object:
-    return value.lower() == "true" if isinstance(value, FromEnvironment) and value.lower() in _TRUTH else value
-
-
-_TRUTH = ("true", "false")
-Number = Annotated[int, BeforeValidator(_number)]
-Truth = Annotated[bool, BeforeValidator(_truth)]
-
-
-def _plain_schema(value: object) -> object:
-    """Schema names go into every statement unquoted, so they are plain; case does not count."""
-    if isinstance(value, str):
-        name = value.lower()
-        if not (name.isascii() and name.isidentifier() and len(name) <= 40):
-            raise ValueError(f"must be a plain name of letters, digits and _, not `{value[:40]}`")
-        return name
-    return value
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
-
-
-class Settings(_Strict):
-    """What every warehouse has."""
-
-    schema_: Annotated[str, BeforeValidator(_plain_schema)] = Field("cdp", alias="schema")
-    state_schema: Annotated[str, BeforeValidator(_plain_schema)] = "cdp_state"
-
-    @model_validator(mode="after")
-    def _apart(self) -> Settings:
-        if self.schema_ == self.state_schema:
-            raise ValueError("needs two schemas: `schema` may be dropped and rebuilt, `state_schema` never")
-        return self
-
-
-class DuckDBSettings(Settings):
-    """type: duckdb. Paths are relative to the project folder."""
-
-    type: Literal["duckdb"]
-    path: str
-    attach: dict[str, str] = {}
-
-
-class PostgresSettings(Settings):
-    """type: postgres. Either `dsn` or the parts of it."""
-
-    type: Literal["postgres"]
-    dsn: str | None = None
-    host: str | None = None
-    port: Number | None = None
-    user: str | None = None
-    password: str | None = None
-    database: str | None = None
-    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
-    sslrootcert: str | None = None
-    statement_timeout: Number | None = None  # seconds
-    connect_timeout: Number = 15  # seconds
-
-    @model_validator(mode="after")
-    def _somewhere(self) -> PostgresSettings:
-        if self.dsn is None and self.host is None:
-            raise ValueError("needs `dsn`, or `host` with user, password and database")
-        return self
-
-
-class OtherSettings(Settings):
-    """A warehouse that `compile` can write for and this version cannot connect to; its keys are not checked yet."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: Literal["snowflake", "bigquery", "spark", "databricks", "redshift"]
-
-
-_SETTINGS: Mapping[str, type[Settings]] = {
-    "duckdb": DuckDBSettings,
-    "postgres": PostgresSettings,
-    **dict.fromkeys(("snowflake", "bigquery", "spark", "databricks", "redshift"), OtherSettings),
-}
-
-
-class Target(_Strict):
+class Target(Strict):
     """A warehouse and the connections of the destinations, by name."""
 
     production: Truth = False
@@ -129,7 +44,7 @@ class Target(_Strict):
         return str(getattr(self.warehouse, "type", ""))
 
 
-class _Head(_Strict):
+class _Head(Strict):
     target: str
     targets: dict[str, Any]
 
@@ -190,12 +105,12 @@ def _validated(data: Any, reading: Reading, where: str) -> Target | None:
 
 def _settings(warehouse: Map, reading: Reading, where: str) -> Settings | None:
     kind = warehouse.get("type")
-    model = _SETTINGS.get(kind) if isinstance(kind, str) else None
-    if model is None:
+    if not isinstance(kind, str) or kind not in ENGINES:
         said = f"there is no warehouse type `{kind}`" if kind else f"`{where}.warehouse` says no `type`"
         mark = warehouse.values_at.get("type", warehouse.at)
-        reading.unknown("CDP308", said, str(kind or ""), _SETTINGS, "types", mark)
+        reading.unknown("CDP308", said, str(kind or ""), ENGINES, "types", mark)
         return None
+    model = settings_of(kind)
     known = _known_only(warehouse, model, reading, f"{where}.warehouse")
     try:
         return model.model_validate(known)
@@ -206,8 +121,6 @@ def _settings(warehouse: Map, reading: Reading, where: str) -> Settings | None:
 
 def _known_only(data: Map, model: type[BaseModel], reading: Reading, where: str) -> dict[str, Any]:
     """The keys that the model has; each other one is noted at its place with the nearest that exists."""
-    if model.model_config.get("extra") == "allow":
-        return dict(data)
     names = [field.alias or name for name, field in model.model_fields.items()]
     for key in data:
         if key not in names:
@@ -280,44 +193,10 @@ def _written(data: Any) -> Secrets:
 
 
 def facts_of(target: Target) -> Facts:
-    """The facts of the target's engine, without a connection; raises WarehouseError CDP305 where there are none yet."""
-    facts = FACTS.get({"databricks": "spark"}.get(target.type, target.type))
-    if facts is None:
-        raise _not_yet(target.type)
-    return facts
+    """The facts of the target's engine, without a connection."""
+    return target.warehouse.facts
 
 
 def connect(target: Target, project_dir: Path) -> Warehouse:
-    """The target's warehouse; the connection itself is made at the first statement.
-
-    Raises WarehouseError CDP305 for an engine that this version cannot connect to.
-    """
-    settings = target.warehouse
-    if isinstance(settings, DuckDBSettings):
-        from cdp.warehouse.duckdb import DuckDB
-
-        schemas = (settings.schema_, settings.state_schema)
-        return DuckDB(settings.path, *schemas, attach=settings.attach, project_dir=project_dir)
-    if isinstance(settings, PostgresSettings):
-        from cdp.warehouse.postgres import Postgres
-
-        more = {key: value for key in ("sslmode", "sslrootcert") if (value := getattr(settings, key)) is not None}
-        return Postgres(
-            settings.schema_,
-            settings.state_schema,
-            dsn=settings.dsn,
-            host=settings.host,
-            port=settings.port,
-            user=settings.user,
-            password=settings.password,
-            database=settings.database,
-            statement_timeout=settings.statement_timeout,
-            connect_timeout=settings.connect_timeout,
-            options=more,
-        )
-    raise _not_yet(target.type)
-
-
-def _not_yet(kind: str) -> WarehouseError:
-    hint = "this version connects to duckdb and postgres, and compiles for snowflake, bigquery and spark besides"
-    return WarehouseError("CDP305", f"connecting to {kind} is not in this version", hint=hint)
+    """The target's warehouse; the connection itself is made at the first statement."""
+    return target.warehouse.connect(project_dir)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -16,23 +15,20 @@ from cdp.compile.render import Renderer
 from cdp.warehouse.base import Warehouse
 from cdp.warehouse.duckdb import DuckDB
 from cdp.warehouse.functions import FACTS
-from cdp.warehouse.postgres import Postgres
 from tests.conformance.cases import AGGREGATES, ROWS, SCALARS, Case
-from tests.postgres import fresh_database
+from tests.engines import PARAMS, Engines, connected
 
 _TYPES = {"text": "TEXT", "int": "BIGINT", "decimal": "DECIMAL(38, 9)", "float": "DOUBLE", "bool": "BOOLEAN"}
 _TYPES |= {"date": "DATE", "timestamp": "TIMESTAMP", "timestamptz": "TIMESTAMPTZ"}
 
 
-@pytest.fixture(scope="module", params=["duckdb", "postgres"])
-def engine(request: pytest.FixtureRequest) -> Iterator[Warehouse]:
-    with ExitStack() as stack:
-        warehouse: Warehouse
-        if request.param == "duckdb":
-            warehouse = DuckDB(":memory:")
-        else:
-            # of each worker's own: they share the cluster
-            warehouse = Postgres(dsn=stack.enter_context(fresh_database(request.getfixturevalue("postgres_dsn"))))
+@pytest.fixture(scope="module", params=PARAMS)
+def engine(
+    request: pytest.FixtureRequest, engines: Engines, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Warehouse]:
+    folder = tmp_path_factory.mktemp(request.param)
+    with engines.fresh(request.param, folder) as profile:
+        warehouse = connected(profile, folder)
         warehouse.ensure_schemas()
         yield warehouse
         warehouse.close()

@@ -11,19 +11,22 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from cdp.flow import RunResult, Settings, build, sources_freeze
-from tests.postgres import fresh_database
+from sqlglot import exp
 
-DUCKDB_TYPES = {"json": "JSON", "jsonb": "JSON", "timestamptz": "TIMESTAMPTZ"}
+from cdp.flow import RunResult, Settings, build, sources_freeze
+from cdp.warehouse.base import Warehouse
+from tests.engines import Engines, connected
+
+JSON_TYPES = {"duckdb": "JSON", "postgres": "JSONB", "redshift": "TEXT", "spark": "TEXT"}
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A warehouse of its own for one world: what a profile says of it, and how a script reaches it."""
+    """A warehouse of its own for one world: what a profile says of it, and how the tests reach it."""
 
-    kind: str
     profile: Mapping[str, Any]
-    where: str  # file or dsn
+    warehouse: Warehouse
+    raw: Warehouse  # the same, with `raw` as its schema
 
 
 @dataclass
@@ -37,14 +40,16 @@ class Built:
 
 
 @contextmanager
-def engine_for(kind: str, folder: Path, postgres_dsn: str | None) -> Iterator[Engine]:
-    """A fresh DuckDB file, or a fresh database of the tests' Postgres."""
-    if kind == "duckdb":
-        yield Engine(kind, {"type": "duckdb", "path": "world.duckdb"}, str(folder / "world.duckdb"))
-        return
-    assert postgres_dsn is not None
-    with fresh_database(postgres_dsn) as dsn:
-        yield Engine(kind, {"type": "postgres", "dsn": dsn}, dsn)
+def engine_for(engines: Engines, kind: str, folder: Path) -> Iterator[Engine]:
+    """An empty database of that engine."""
+    with engines.fresh(kind, folder) as profile:
+        warehouse = connected(profile, folder)
+        raw = connected(profile, folder, schema="raw", state_schema="raw_state")
+        try:
+            yield Engine(profile, warehouse, raw)
+        finally:
+            warehouse.close()
+            raw.close()
 
 
 def write_project(folder: Path, files: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
@@ -56,49 +61,34 @@ def write_project(folder: Path, files: Mapping[str, Any], profile: Mapping[str, 
         (folder / name).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
-def query(engine: Engine, sql: str, *many: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-    """Run a statement (once per parameters, where there are any); the rows of a SELECT."""
-    if engine.kind == "duckdb":
-        import duckdb
-
-        with duckdb.connect(engine.where) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            if many:
-                connection.executemany(sql.replace("%s", "?"), list(many))
-                return []
-            return connection.execute(sql).fetchall()
-    import psycopg
-
-    with psycopg.connect(engine.where, autocommit=True, options="-c TimeZone=UTC") as connection:
-        if many:
-            connection.cursor().executemany(sql, list(many))
-            return []
-        cursor = connection.execute(sql)
-        return cursor.fetchall() if cursor.description else []
-
-
 def fill(engine: Engine, tables: Mapping[str, Any]) -> None:
     """Make the tables of the schema `raw` anew; every value goes in as text and is cast by the engine."""
-    query(engine, "CREATE SCHEMA IF NOT EXISTS raw")
+    raw = engine.raw
+    raw.ensure_schemas()
     for name, table in tables.items():
-        columns = [(f'"{column}"', _engine_type(engine, kind)) for column, kind in table["columns"].items()]
-        query(engine, f"DROP TABLE IF EXISTS raw.{name}")
-        query(engine, f"CREATE TABLE raw.{name} ({', '.join(f'{column} {kind}' for column, kind in columns)})")
-        marks = ", ".join(f"CAST(CAST(%s AS TEXT) AS {kind})" for _, kind in columns)
-        rows = [tuple(_as_text(value) for value in row) for row in table["rows"]]
-        assert all(len(row) == len(columns) for row in rows), f"a row of {name} is too short or too long"
-        if rows:
-            query(engine, f"INSERT INTO raw.{name} VALUES ({marks})", *rows)
+        selects = []
+        for row in table["rows"] or [[None] * len(table["columns"])]:
+            assert len(row) == len(table["columns"]), f"a row of {name} is too short or too long"
+            cells = zip(table["columns"].items(), row, strict=True)
+            selects.append(exp.select(*(_cell(engine, column, kind, value) for (column, kind), value in cells)))
+        if not table["rows"]:
+            selects = [selects[0].where("1 = 0")]
+        dialect = raw.facts.dialect
+        raw.make_table(f"raw.{name}", " UNION ALL ".join(select.sql(dialect=dialect) for select in selects))
+    raw.release()
 
 
-def _engine_type(engine: Engine, kind: str) -> str:
-    return DUCKDB_TYPES.get(kind, kind) if engine.kind == "duckdb" else kind
-
-
-def _as_text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+def _cell(engine: Engine, column: str, kind: str, value: Any) -> exp.Expr:
+    given = value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = exp.cast(exp.convert(given), "TEXT")
+    name = engine.raw.facts.name
+    if kind != "jsonb":
+        cell: exp.Expr = exp.cast(text, exp.DataType.build(kind, dialect="postgres"))
+    elif name in JSON_TYPES:
+        cell = exp.cast(text, JSON_TYPES[name])
+    else:
+        cell = exp.func("PARSE_JSON", text)
+    return exp.alias_(cell, column, quoted=True)
 
 
 def settings_of(folder: Path, as_of: datetime, select: tuple[str, ...] = ()) -> Settings:
@@ -145,15 +135,11 @@ def answers(
 
 def records(engine: Engine, table: str) -> list[dict[str, Any]]:
     """All rows of a table, by column."""
-    schema, name = table.split(".")
-    columns = query(
-        engine,
-        f"SELECT column_name FROM information_schema.columns WHERE table_schema = '{schema}' AND table_name = '{name}' ORDER BY ordinal_position",
-    )
+    columns = engine.warehouse.columns(table)
     assert columns, f"there is no {table}"
-    listed = [column for (column,) in columns]
-    quoted = ", ".join(f'"{column}"' for column in listed)
-    return [dict(zip(listed, row, strict=True)) for row in query(engine, f"SELECT {quoted} FROM {table}")]
+    rows = engine.warehouse.rows(f"SELECT * FROM {table}")
+    engine.warehouse.release()
+    return [dict(zip((column.name for column in columns), row, strict=True)) for row in rows]
 
 
 def plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ import pytest
 
 from cdp.errors import CdpError, ProjectError
 from cdp.flow import check
+from tests.engines import ENGINES, Engines
 from tests.meaning.building import (
     Built,
     answers,
@@ -23,7 +24,6 @@ from tests.meaning.building import (
 )
 from tests.meaning.world import Case, World, merged, worlds
 
-ENGINES = ("duckdb", "postgres")
 BUILT = [
     pytest.param(
         world.name,
@@ -49,16 +49,15 @@ Builder = Callable[[World, str, bool], Built]
 
 
 @pytest.fixture(scope="session")
-def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Builder:
+def built(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Builder:
     """Builds a world on an engine, once; a build that failed fails all its cases."""
     done: dict[tuple[str, str, bool], Built | CdpError | AssertionError] = {}
 
     def builder(world: World, kind: str, lock: bool) -> Built:
         key = (world.name, kind, lock)
         if key not in done:
-            dsn = request.getfixturevalue("postgres_dsn") if kind == "postgres" else None
             try:
-                done[key] = _build(world, kind, lock, tmp_path_factory.mktemp(f"{world.name}_{kind}"), dsn)
+                done[key] = _build(engines, world, kind, lock, tmp_path_factory.mktemp(f"{world.name}_{kind}"))
             except (CdpError, AssertionError) as error:
                 done[key] = error
         found = done[key]
@@ -69,8 +68,8 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return builder
 
 
-def _build(world: World, kind: str, lock: bool, folder: Path, dsn: str | None) -> Built:
-    with engine_for(kind, folder, dsn) as engine:
+def _build(engines: Engines, world: World, kind: str, lock: bool, folder: Path) -> Built:
+    with engine_for(engines, kind, folder) as engine:
         write_project(folder, world.files(lock), engine.profile)
         fill(engine, world.tables)
         if lock:
@@ -93,13 +92,13 @@ def test_the_language_means_what_the_case_says(world: str, engine: str, lock: bo
 
 
 @pytest.fixture(scope="session")
-def lock_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[World], str]:
+def lock_of(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Callable[[World], str]:
     """The text of a world's `sources.lock.yml`, made once."""
 
     @cache
     def made(name: str) -> str:
         world, folder = worlds()[name], tmp_path_factory.mktemp(f"{name}_lock")
-        with engine_for("duckdb", folder, None) as engine:
+        with engine_for(engines, "duckdb", folder) as engine:
             write_project(folder, world.files(False), engine.profile)
             fill(engine, world.tables)
             freeze(folder, world.as_of)

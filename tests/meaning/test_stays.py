@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from cdp.project.reader import read
+from tests.engines import PARAMS, Engines
 from tests.meaning.building import Built, Engine, answers, engine_for, fill, plain, records, run_build, write_project
 from tests.meaning.world import CASES, instant
 
 FILES = sorted(CASES.glob("stays_*.yml"))
 
 
-@pytest.fixture(params=["duckdb", "postgres"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    dsn = request.getfixturevalue("postgres_dsn") if request.param == "postgres" else None
-    with engine_for(request.param, tmp_path, dsn) as found:
+@pytest.fixture(params=PARAMS)
+def engine(request: pytest.FixtureRequest, engines: Engines, tmp_path: Path) -> Iterator[Engine]:
+    with engine_for(engines, request.param, tmp_path) as found:
         yield found
 
 

@@ -12,21 +12,20 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from tests.engines import Unavailable
+
 _SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "60"}
 _SETTINGS |= {"listen_addresses": "127.0.0.1", "shared_buffers": "256MB", "autovacuum": "off", "jit": "off"}
 
 
-class Unavailable(Exception):
-    """No Postgres can be started here; the message says why."""
-
-
 @contextmanager
-def shared_cluster(base: Path) -> Iterator[str]:
+def start(base: Path) -> Iterator[str]:
     """The dsn of this run's cluster: $CDP_TEST_PG_DSN, or one that the first worker starts and the last stops.
 
     `base` is pytest's base folder of this worker; under xdist the workers' common folder is its parent.
@@ -57,6 +56,13 @@ def fresh_database(dsn: str) -> Iterator[str]:
             yield make_conninfo(dsn, dbname=name)
         finally:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@contextmanager
+def fresh(address: str, folder: Path) -> Iterator[dict[str, Any]]:
+    """A database of its own in the cluster."""
+    with fresh_database(address) as dsn:
+        yield {"type": "postgres", "dsn": dsn}
 
 
 @contextmanager

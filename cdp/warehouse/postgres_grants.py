@@ -1,0 +1,17 @@
+"""The least rights that cdp needs on Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cdp.warehouse.names import identifier, parts, quoted
+
+
+def least(role: str, reads: Sequence[str], *schemas: str) -> tuple[str, ...]:
+    """GRANT statements: read `reads`, and a home in each of `schemas`, which must be there."""
+    who = identifier(role)
+    scopes = dict.fromkeys(parts(table)[-2] for table in reads if len(parts(table)) > 1)
+    usage = [f"GRANT USAGE ON SCHEMA {identifier(scope)} TO {who}" for scope in scopes]
+    select = [f"GRANT SELECT ON TABLE {quoted(table)} TO {who}" for table in reads]
+    homes = [f"GRANT USAGE, CREATE ON SCHEMA {identifier(schema)} TO {who}" for schema in schemas]
+    return (*usage, *select, *homes)

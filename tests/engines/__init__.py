@@ -1,0 +1,62 @@
+"""Every engine that tests can run on, each as a module: `start(base)` gives its server's address, once for each worker;
+`fresh(address, folder)` gives an empty database of it, as the `warehouse:` of a profiles.yml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp.warehouse.base import Warehouse
+from cdp.warehouse.engines import settings_of
+
+ENGINES = ("duckdb", "postgres")
+# what a profile must say so that `compile` can write for an engine which is not here
+OFFLINE = {"snowflake": {}, "bigquery": {}, "spark": {}}
+PARAMS = [pytest.param(name, marks=[] if name in ("duckdb", "postgres") else pytest.mark.engines) for name in ENGINES]
+
+
+class Unavailable(Exception):
+    """The engine cannot be started here; the message says why."""
+
+
+class Engines:
+    """The engines of one worker, each started when it is first asked for; skips the test, with the reason, where an
+    engine cannot be."""
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+        self._stack = ExitStack()
+        self._addresses: dict[str, str | Unavailable] = {}
+
+    def address(self, name: str) -> str:
+        """Where the engine's server listens."""
+        if name not in self._addresses:
+            try:
+                started = import_module(f"tests.engines.{name}").start(self._base)
+                self._addresses[name] = self._stack.enter_context(started)
+            except Unavailable as reason:
+                self._addresses[name] = reason
+        found = self._addresses[name]
+        if isinstance(found, Unavailable):
+            pytest.skip(f"no {name}: {found}")
+        return found
+
+    @contextmanager
+    def fresh(self, name: str, folder: Path) -> Iterator[dict[str, Any]]:
+        """The profile of a database of its own; what needs a folder lies in `folder`."""
+        with import_module(f"tests.engines.{name}").fresh(self.address(name), folder) as profile:
+            yield profile
+
+    def close(self) -> None:
+        """Stop all servers."""
+        self._stack.close()
+
+
+def connected(profile: dict[str, Any], folder: Path, **more: Any) -> Warehouse:
+    """The warehouse that a profile means, not yet connected."""
+    return settings_of(profile["type"]).model_validate({**profile, **more}).connect(folder)
