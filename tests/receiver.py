@@ -67,6 +67,7 @@ class Receiver:
     def __init__(self, *, latency: float = 0.0, keep_requests: bool = True) -> None:
         self.latency = latency
         self.keep_requests = keep_requests
+        self.held = False  # requests arrive and wait
         self.requests: list[Received] = []
         self.request_count = 0
         self.row_count = 0
@@ -162,6 +163,8 @@ class Receiver:
         reply = self._script.popleft() if self._script else None
         if reply is None and self.answer is not None:
             reply = self.answer(request)
+        while self.held:
+            await asyncio.sleep(0.002)
         if self.latency:
             await asyncio.sleep(self.latency)
         if reply is None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from cdp.cli.options import Options, command
 from cdp.cli.output import Output
 
-_EXIT_CODES = {"project": 2, "sources": 1}  # what else fails could not be reached: 4
+# by the first word of what failed; what else fails could not be reached: 4
+_EXIT_CODES = {"project": 2, "source": 1, "schema": 1, "schemas": 1}
 
 
 @command(name="debug")
 def app(out: Output, options: Options) -> int:
-    """Connect to the warehouse and the destinations; check versions and grants; say what is missing."""
+    """Connect; check version, role, clock, latency, rights, sources and destinations; say what is missing."""
     from cdp import flow
 
     found = flow.debug(options.settings(out))
     lines = []
     for line in found:
-        lines.append(f"{'ok' if line.ok else 'NO':3} {line.name}: {line.detail}")
-        if line.hint and not line.ok:
+        lines.append(f"{'NO' if not line.ok else '!!' if line.warning else 'ok':3} {line.name}: {line.detail}")
+        if line.hint and (line.warning or not line.ok):
             lines.append(f"    hint: {line.hint}")
-    codes = {_EXIT_CODES.get(line.name, 4) for line in found if not line.ok}
+    codes = {_EXIT_CODES.get(line.name.split()[0], 4) for line in found if not line.ok}
+    codes |= {1 for line in found if line.warning and options.strict}
     return out.result(next((code for code in (2, 4, 1) if code in codes), 0), lines, checks=found)

@@ -11,7 +11,6 @@ from cdp.cli.options import SELECTING, TIMED, Options, command
 from cdp.cli.output import Output
 from cdp.cli.results import carried_out, confirm_production
 from cdp.cli.sync import Adopt, DryRun, Force, Limit, Only, Resync, TreatAsNew
-from cdp.errors import ProjectError
 
 
 @command(SELECTING, TIMED, name="run")
@@ -29,14 +28,13 @@ def app(
     force: Force = [],  # noqa: B006
     treat_as_new: TreatAsNew = False,
     after_dbt: Annotated[
-        Path | None, typer.Option("--after-dbt", metavar="FILE", help="dbt's run_results.json; not in this version.")
+        Path | None,
+        typer.Option("--after-dbt", metavar="FILE", help="dbt's run_results.json: what hangs on a failed model waits."),
     ] = None,
 ) -> int:
     """Build, then sync: what an hourly job calls."""
     from cdp import flow
 
-    if after_dbt is not None:
-        raise ProjectError.of("CDP190", "--after-dbt is not in this version of cdp", hint="run cdp after dbt ended 0")
     if not dry_run:
         confirm_production(out, options)
     return carried_out(
@@ -51,6 +49,7 @@ def app(
             adopt=adopt,
             force=tuple(force),
             treat_as_new=treat_as_new,
+            after_dbt=after_dbt,
             on_event=progress,
             stop=stop,
         ),

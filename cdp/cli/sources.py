@@ -46,10 +46,13 @@ def _freshness(out: Output, options: Options) -> int:
     from cdp import flow
 
     found = flow.sources_freshness(options.settings(out))
-    rows = [(one.source, one.newest, _age(one.age_seconds), one.status) for one in found]
+    head = ("source", "newest", "age", "status", *(["dbt source"] if any(one.upstream for one in found) else []))
+    rows = [
+        (one.source, one.newest, _age(one.age_seconds), one.status, one.upstream or "")[: len(head)] for one in found
+    ]
     bad = {"error", "warn"} if options.strict else {"error"}
     code = 1 if any(one.status in bad for one in found) else 0
-    return out.result(code, table(rows, ("source", "newest", "age", "status")), sources=found)
+    return out.result(code, table(rows, head), sources=found)
 
 
 def _age(seconds: float | None) -> str:

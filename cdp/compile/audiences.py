@@ -27,8 +27,9 @@ class Places(Protocol):
 
 @dataclass(frozen=True)
 class Moved:
-    """Statements that let open stays follow the changes of ids of one run."""
+    """Statements that let open stays follow the changes of ids of one run: what moves (before the swap), the moves."""
 
+    found: Statement
     statements: tuple[Statement, ...]
     scratch: tuple[str, ...]
 
@@ -67,14 +68,18 @@ def audience_step(
     )
 
 
-def moved_stays(renderer: Renderer, entity: str, places: Places, run_id: str, clock: Clock) -> Moved:
-    """What follows a merge of ids: the earliest open stay is kept under the new id, the others end."""
+def moved_stays(renderer: Renderer, entity: str, changes: str, places: Places, run_id: str, clock: Clock) -> Moved:
+    """What follows a merge of ids: the earliest open stay is kept under the new id, the others end. `changes` names the
+    table of this run's changes."""
     moved, stays = f"{places.schema}.tmp_stays_{entity}", f"{places.state_schema}.stays"
     values = {
-        "stays": stays, "changes": f"{places.state_schema}.{entity}_changes", "moved": moved,
+        "stays": stays, "changes": changes, "moved": moved,
         "entity": text(entity), "run_id": text(run_id), "as_of": clock.literal(),
     }  # fmt: skip
-    statements = [renderer.statement("compile/stays_moved", f"stays of {entity} that move", "table", moved, **values)]
-    for template in ("stays_forget", "stays_merge", "stays_keep"):
-        statements.append(renderer.statement(f"compile/{template}", f"{template} of {entity}", "run", stays, **values))
-    return Moved(tuple(statements), (moved,))
+    found = renderer.statement("compile/stays_moved", f"stays of {entity} that move", "table", moved, **values)
+    # in this order: begun again after any of them, the same stays are found to move
+    moves = [
+        renderer.statement(f"compile/{template}", f"{template} of {entity}", "run", stays, **values)
+        for template in ("stays_keep", "stays_forget", "stays_merge")
+    ]
+    return Moved(found, tuple(moves), (moved,))

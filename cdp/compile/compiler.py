@@ -97,7 +97,10 @@ class Compiler(People):
         if not statements:
             return []
         tables = tuple(dict.fromkeys(statement.target for statement in statements))
-        self.add(Step(f"leaves:{level}", "leaves", lambda: _each(statements), scratch=tables, needs=tuple(needs)))
+        read = set().union(*map(_read, statements))
+        others = [name for name in self.lowering.audiences if f"{self.names.schema}.audience_{name}" in read]
+        after = (*needs, *(f"audience:{name}" for name in others if self.lowering.audiences[name].level < level))
+        self.add(Step(f"leaves:{level}", "leaves", lambda: _in_turn(statements), scratch=tables, needs=after))
         return [f"leaves:{level}"]
 
     def _ranked(self, plan: TraitPlan) -> Statement:
@@ -279,7 +282,7 @@ class Compiler(People):
         shown = self.renderer.statement(
             "compile/audience_members", view, "view", view, stays=f"{self.names.state_schema}.stays"
         )
-        self.add(Step("views", "views", lambda: _each([]), views=(shown,)))
+        self.add(Step("views", "views", lambda: _in_turn([]), views=(shown,)))
 
     def _joined_audiences(self, scope: Scope) -> list[str]:
         tables = [join.relation.name for join in scope.joins.values() if isinstance(join.relation, exp.Table)]
@@ -291,9 +294,19 @@ def _in_order(ranked: Ranked) -> exp.Expr:
     return call("cdp_binary", exp.column("v")) if ranked.textual else exp.column("v")
 
 
-def _each(statements: list[Statement]) -> Script:
-    for statement in statements:  # noqa: UP028 (`yield from` a list takes no answers)
-        yield statement
+def _in_turn(statements: list[Statement]) -> Script:
+    """The scans, all of which may run side by side, then the words, which are read from them."""
+    made = {statement.target for statement in statements}
+    scans = [statement for statement in statements if not made & _read(statement)]
+    words = [statement for statement in statements if made & _read(statement)]
+    for some in (scans, words):
+        if some:
+            yield tuple(some)
+
+
+def _read(statement: Statement) -> set[str]:
+    tables = statement.tree.find_all(exp.Table) if statement.tree is not None else ()
+    return {f"{table.db}.{table.name}" for table in tables}
 
 
 def _output(name: str) -> str | exp.Identifier:

@@ -36,6 +36,7 @@ from cdp.project.condition import (
 from cdp.project.grammar import OPTIONS, duration
 from cdp.project.schema import Hop, Node
 from cdp.project.snippet import ColumnUse
+from cdp.project.tongue import Tongue
 
 ZERO = Decimal(0)
 
@@ -44,7 +45,7 @@ class Members(Tables, Protocol):
     """Tables, and the audiences and scans that conditions need besides."""
 
     clock: Clock
-    dialect: str
+    tongue: Tongue
 
     def members(self, audience: str, mark: Mark | None) -> tuple[str, exp.Expr] | None: ...
     def scan(self, scope: Scope, hops: tuple[Hop, ...]) -> tuple[Scan, Scope]: ...
@@ -112,7 +113,7 @@ class Lowerer:
             return as_text(value) if value.loose else value.tree
 
         found = lower_snippet(
-            condition.text, self.tables.dialect, condition.mark, self.reading, column, kinds, boolean=True
+            condition.text, self.tables.tongue, condition.mark, self.reading, column, kinds, boolean=True
         )
         return true_or_false(found.tree)
 

@@ -120,9 +120,10 @@ class Dispatch:
             yield from self._words(groups, f"{level}_{number}", renderer)
 
     def _groups(self, leaves: list[Leaf], name: str, facts: Facts) -> list[_Group]:
-        sorted_leaves: dict[tuple[str, str, str], list[Leaf]] = {}
+        sorted_leaves: dict[tuple[str, ...], list[Leaf]] = {}
         for leaf in leaves:
-            sorted_leaves.setdefault(_class_of(leaf, facts.groups_by_window), []).append(leaf)
+            apart = _order_of(leaf) if facts.one_order_per_scan else ""
+            sorted_leaves.setdefault((*_class_of(leaf, facts.groups_by_window), apart), []).append(leaf)
         groups: list[_Group] = []
         for _, members in sorted(sorted_leaves.items()):
             group: _Group | None = None
@@ -223,3 +224,8 @@ def _class_of(leaf: Leaf, by_window: bool) -> tuple[str, str, str]:
         ):
             window = text
     return leaf.scan.path, equality, window
+
+
+def _order_of(leaf: Leaf) -> str:
+    """What the aggregates of a leaf sort by: leaves that differ in it must not share a scan on every engine."""
+    return " ".join(sorted(aggregate.name for aggregate in leaf.aggregates if aggregate.kind == "median"))

@@ -260,7 +260,7 @@ def _normal(lowered: Lowered, sql: str, mark: Mark | None) -> exp.Expr:
             )
         return exp.column("value")
 
-    found = lower_snippet(sql, lowered.lowering.dialect, mark, reading, column, kinds, boolean=False)
+    found = lower_snippet(sql, lowered.lowering.tongue, mark, reading, column, kinds, boolean=False)
     return as_text(Typed(found.tree, found.type or "text"))
 
 
@@ -384,5 +384,5 @@ def _entity_slots(lowered: Lowered, node: Node, other: str) -> Iterable[tuple[st
                 kinds[str(use)] = lowered.lowering.attribute_type(node, name)
                 return exp.column(name, table="g")
 
-            found = lower_snippet(sql, lowered.lowering.dialect, mark, reading, column, kinds, boolean=False)
+            found = lower_snippet(sql, lowered.lowering.tongue, mark, reading, column, kinds, boolean=False)
             yield kind, as_text(Typed(found.tree, found.type or "text"))

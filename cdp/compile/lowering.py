@@ -53,7 +53,7 @@ class Lowering:
         self.schema = schema
         self.reading = reading
         self.clock = clock
-        self.dialect: str = project.file.dialect
+        self.tongue = project.tongue
         self.table_schema = table_schema
         self.fresh = fresh
         self.dispatch = Dispatch(table_schema)

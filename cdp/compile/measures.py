@@ -10,7 +10,7 @@ from cdp.compile.comparisons import Comparer, Unfit
 from cdp.compile.render import call
 from cdp.compile.scan import Aggregate, Kind
 from cdp.compile.scope import Scope, Tables
-from cdp.compile.typed import NUMBERS, Typed, as_text, both, either, read_as, true_or_false
+from cdp.compile.typed import NUMBERS, Typed, as_text, both, cast, either, read_as, true_or_false
 from cdp.errors import Mark
 from cdp.project.condition import Comparison, Duration, Measure, Ref, Test
 
@@ -117,7 +117,7 @@ class Measures:
             return None
         one = exp.Case().when(holds, exp.Literal.number(1)).else_(exp.Literal.number(0))
         kind: Kind = "first" if which == "first" else "last"
-        return Aggregate(kind, tuple(where), one, at, self.tables.keyed(rows))
+        return Aggregate(kind, tuple(where), cast(one, "int"), at, self.tables.keyed(rows))
 
 
 def or_zero(tree: exp.Expr) -> exp.Expr:

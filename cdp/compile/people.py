@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlglot import exp
 from cdp.compile.audiences import moved_stays
 from cdp.compile.identity import Attribute, IdentitySpec, Records, golden, golden_scratch, normalised, owner
 from cdp.compile.identity import step as identity_step
-from cdp.compile.plan import Step
+from cdp.compile.plan import Script, Step
 from cdp.compile.rows import number_of
 from cdp.compile.scan import aliased
 from cdp.compile.sources import SourceParts, composite, source_script
@@ -222,13 +222,17 @@ class People(Steps):
             for origin, other in self.lowered.entity_ids
             if other == entity and origin in self.lowering.fresh
         ]
-        stays = moved_stays(self.renderer, entity, self.names, self.run_id, self.lowered.clock)
-        self.add(
-            Step(
-                found.id, found.resource, found.script, found.publishes, found.views, (*found.scratch, *stays.scratch),
-                (*found.after_swap, *stays.statements), tuple(needs),
-            )
-        )  # fmt: skip
+        changes = spec.scratch("changes_new")
+        stays = moved_stays(self.renderer, entity, changes, self.names, self.run_id, self.lowered.clock)
+        *kept, ids = found.after_swap
+
+        def script() -> Script:
+            yield from found.script()
+            yield stays.found
+
+        after_swap = (*kept, *stays.statements, ids)
+        scratch = (*found.scratch, *stays.scratch)
+        self.add(replace(found, script=script, scratch=scratch, after_swap=after_swap, needs=tuple(needs)))
         self._numbers(entity)
         self._golden(entity)
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from sqlglot import exp
 
-Action = Literal["table", "view", "run", "probe"]
+Action = Literal["table", "view", "refill", "run", "probe"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Statement:
 
     table: `sql` is a SELECT whose rows become `target`; the answer is their number.
     view:  `sql` is a SELECT that becomes the view `target`.
+    refill: the rows of the SELECT `sql`, in the order of its columns, take the place of all rows of the master `target`.
     run:   `sql` changes rows (INSERT, UPDATE, DELETE) of `target`; the answer is their number.
     probe: `sql` is a SELECT of one number; the answer is that number.
     """
@@ -34,7 +35,7 @@ class Statement:
     tree: exp.Expr | None = field(default=None, compare=False, repr=False)  # canonical tree, for checks
 
 
-Script = Generator[Statement, int, None]
+Script = Generator[Statement | tuple[Statement, ...], int, None]  # a tuple: they may run side by side
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Step:
 
     `publishes` names final tables (`schema.name`); the script makes them as `schema.name__new`.
     `scratch` names tables to drop when the run ends. `after_swap` runs in the same transaction as the swap
-    (ids, changes and stays are masters in the state schema: they must move with what they describe).
+    (ids, changes and stays are masters in the state schema: they must move with what they describe). Not every engine
+    has transactions, so it must converge: begun again from any point of it, the next run ends where this one would.
     """
 
     id: str  # "identity:customer", "audience:lapsing"

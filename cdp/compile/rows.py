@@ -22,6 +22,7 @@ from cdp.project.reading import Reading, key_mark, value_mark
 from cdp.project.schema import SEGMENT, ColumnRef, Node, Schema, snake
 from cdp.project.snippet import ColumnUse, SnippetErrors, expression, resolve
 from cdp.project.snippet_types import safe_arithmetic, type_of
+from cdp.project.tongue import Tongue
 from cdp.project.words import NAME, RESERVED
 
 
@@ -192,7 +193,7 @@ class Rows:
         return value
 
     # ------------------------------------------------------------------------------------------ snippets over raw columns
-    def snippet(self, sql: str, mark: Mark | None, *, boolean: bool = False) -> Typed:
+    def snippet(self, sql: str, mark: Mark | None, *, boolean: bool = False, tongue: Tongue | None = None) -> Typed:
         """A user's expression over the row's own columns; mistakes are noted."""
         kinds: dict[str, str | None] = {}
 
@@ -208,7 +209,8 @@ class Rows:
             kinds[str(use)] = value.type or "text"
             return tree
 
-        return lower_snippet(sql, self.schema.project.file.dialect, mark, self.reading, column, kinds, boolean=boolean)
+        tongue = tongue or self.schema.project.tongue
+        return lower_snippet(sql, tongue, mark, self.reading, column, kinds, boolean=boolean)
 
     def _spelled(self, use: ColumnUse, mark: Mark | None) -> str | None:
         name = use.name
@@ -230,7 +232,7 @@ class Rows:
 
 def lower_snippet(
     sql: str,
-    dialect: str,
+    tongue: Tongue,
     mark: Mark | None,
     reading: Reading,
     column: Any,
@@ -240,7 +242,7 @@ def lower_snippet(
 ) -> Typed:
     """A user's expression with its columns resolved by `column`, which fills in `kinds`; mistakes are noted."""
     try:
-        found = expression(sql, dialect, boolean=boolean)
+        found = expression(sql, tongue.dialect, boolean=boolean)
         resolve(found, column)  # first: learn the types
         inferred = type_of(found.tree, kinds.get)
         safe = safe_arithmetic(found.tree, kinds.get)

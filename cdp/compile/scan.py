@@ -38,7 +38,8 @@ class Join:
 class Aggregate:
     """What is computed over the rows of a scan that satisfy all of `where`.
 
-    `present` counts rows whose value is not NULL; first and last skip NULL values and order by (at, key).
+    `present` counts rows whose value is not NULL; first and last skip NULL values and order by (at, key). The value of
+    these is a cast: an engine that has no such aggregate carries it as text and must know what to make of it again.
     """
 
     kind: Kind

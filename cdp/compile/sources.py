@@ -20,6 +20,7 @@ from cdp.project.model import Source
 from cdp.project.reading import Reading, value_mark
 from cdp.project.schema import SEGMENT, Schema
 from cdp.project.snippet import SnippetErrors, query, safe_arithmetic
+from cdp.project.tongue import picked
 
 _TABLE_PART = re.compile(r"[\w $@#-]{1,200}\Z")
 
@@ -72,14 +73,25 @@ def source_parts(rows: Rows, resolved: set[str], schema: Schema) -> SourceParts:
 
 
 def source_script(parts: SourceParts, table: str, renderer: Renderer) -> Script:
-    """One look for duplicates of the key, then the table."""
+    """One look for duplicates of the key, then the table; the other way round where a scan of the source is paid for."""
+    values: dict[str, Any] = {"parts": parts, "row_hash": _hash(parts.columns)}
+    if renderer.facts.reads_once:
+        ordered = parts.key is not None
+        yield renderer.statement("compile/source", table, "table", table, ordered=ordered, **values)
+        if parts.key is not None:
+            duplicates = yield renderer.statement("compile/copied", f"{table} duplicates", "probe", "", table=table)
+            if duplicates:
+                yield renderer.statement(
+                    "compile/source_newest", f"{table} newest", "table", table, table=table, **values
+                )
+        return
     duplicates = 0
     if parts.key is not None:
         duplicates = yield renderer.statement(
             "compile/duplicates", f"{table} duplicates", "probe", "", parts=parts, row_at=parts.columns["row_at"]
         )
     template = "compile/source_once" if duplicates else "compile/source"
-    yield renderer.statement(template, table, "table", table, parts=parts, row_hash=_hash(parts.columns))
+    yield renderer.statement(template, table, "table", table, ordered=False, **values)
 
 
 def _key(rows: Rows) -> exp.Expr | None:
@@ -145,20 +157,13 @@ def _hash(columns: dict[str, exp.Expr]) -> exp.Expr:
 
 
 def _where(rows: Rows) -> list[exp.Expr]:
-    where = rows.source.where
-    if where is None:
+    if rows.source.where is None:
         return []
-    mark = rows.source.at("where")
-    if isinstance(where, dict):
-        dialect = rows.schema.project.file.dialect
-        if dialect not in where:
-            rows.reading.problem(
-                "CDP113", f"no `where` for {dialect}, the project's dialect", mark, f"{{{dialect}: …}}"
-            )
-            return []
-        mark = value_mark(rows.source.origin.get("where"), dialect) if rows.source.origin is not None else None
-        where = where[dialect]
-    return [rows.snippet(where, mark, boolean=True).tree]
+    chosen = picked(rows.source.where, "where", rows.source, rows.schema.project.tongue, rows.reading)
+    if chosen is None:
+        return []
+    where, tongue, mark = chosen
+    return [rows.snippet(where, mark, boolean=True, tongue=tongue).tree]
 
 
 def _ids(
@@ -201,6 +206,10 @@ def composite(parts: list[exp.Expr]) -> exp.Expr:
 # ------------------------------------------------------------------------------------------------ where it stands
 def relation_of(source: Source, schema: Schema) -> exp.Expr:
     """What a source is read from: a table, a file that DuckDB reads, or a query over other sources."""
+    if source.dbt is not None and schema.project.dbt is not None:
+        parts = schema.project.dbt.models[source.name].relation
+        names = [exp.to_identifier(name, quoted=quoted) for name, quoted in parts]
+        return exp.Table(**dict(zip(("this", "db", "catalog"), reversed(names), strict=False)))
     if source.table is not None:
         return table_named(source.table, schema.project.file.dialect, source.at("table"), schema.reading)
     if source.file is not None:
@@ -289,16 +298,17 @@ def _parquet(source: Source, schema: Schema) -> exp.Expr:
 
 def _query(source: Source, schema: Schema) -> exp.Expr:
     """A SELECT in a file whose plain table names are sources."""
-    dialect = schema.project.file.dialect
-    mark = source.at("query")
-    path = source.query if isinstance(source.query, str) else (source.query or {}).get(dialect, "")
+    chosen = picked(source.query, "query", source, schema.project.tongue, schema.reading)
+    if chosen is None:
+        return exp.to_table("nothing")
+    path, tongue, mark = chosen
     full = schema.project.root / path
     try:
         if not path.isprintable():
             raise OSError("its name holds a control character")
         if not full.resolve().is_relative_to(schema.project.root):
             raise OSError("it lies outside the project")
-        found = query(full.read_text(encoding="utf-8"), dialect)
+        found = query(full.read_text(encoding="utf-8"), tongue.dialect)
     except (OSError, UnicodeDecodeError) as error:
         schema.reading.problem(
             "CDP112", f"the query `{path}` cannot be read: {error}", mark, "a path from the project's folder"

@@ -14,8 +14,8 @@ from cdp.compile.scan import Aggregate, Kind, Scan
 from cdp.compile.scope import EntityScope, Scope
 from cdp.compile.typed import NUMBERS, Typed, as_json, as_text, cast, literal, read_as
 from cdp.project.model import Trait
-from cdp.project.reading import value_mark
 from cdp.project.snippet import ColumnUse
+from cdp.project.tongue import picked
 
 
 @dataclass(frozen=True)
@@ -82,16 +82,11 @@ def _with_default(trait: Trait, value: Typed, tables: Members) -> Typed:
 
 
 def _formula(trait: Trait, scope: EntityScope, tables: Members) -> Typed | None:
-    formula, before, failed = trait.formula, len(tables.reading.errors), list[ColumnUse]()
-    mark = trait.at("formula")
-    if isinstance(formula, dict):
-        if tables.dialect not in formula:
-            tables.reading.problem(
-                "CDP113", f"no formula for {tables.dialect}, the project's dialect", mark, f"{{{tables.dialect}: …}}"
-            )
-            return None
-        mark = value_mark(trait.origin.get("formula"), tables.dialect) if trait.origin else None
-        formula = formula[tables.dialect]
+    before, failed = len(tables.reading.errors), list[ColumnUse]()
+    chosen = picked(trait.formula, "formula", trait, tables.tongue, tables.reading)
+    if chosen is None:
+        return None
+    formula, tongue, mark = chosen
     kinds: dict[str, str | None] = {}
 
     def column(use: ColumnUse) -> exp.Expr | None:
@@ -105,8 +100,8 @@ def _formula(trait: Trait, scope: EntityScope, tables: Members) -> Typed | None:
         kinds[str(use)] = value.type or "text"
         return as_text(value) if value.loose else value.tree
 
-    found = lower_snippet(formula or "", tables.dialect, mark, tables.reading, column, kinds, boolean=False)
-    if failed or len(tables.reading.errors) > before or "{{" in (formula or ""):
+    found = lower_snippet(formula, tongue, mark, tables.reading, column, kinds, boolean=False)
+    if failed or len(tables.reading.errors) > before or "{{" in formula:
         return None
     if found.type is None:
         if trait.type is None:
@@ -215,7 +210,7 @@ def _aggregate(
         )
         return Typed(exp.null(), wanted)
     edge: Kind = "first" if kind == "first" else "last"
-    return Typed(measured(Aggregate(edge, where, tree, at, tables.keyed(rows)))[0], wanted)
+    return Typed(measured(Aggregate(edge, where, cast(tree, wanted), at, tables.keyed(rows)))[0], wanted)
 
 
 def _ranked(

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -88,28 +89,44 @@ def compiled_plan(loaded: Loaded, run_id: str = "compiled") -> Plan:
 def statements(step: Step) -> Iterator[Statement]:
     """What a step would run. Where that depends on the data, each branch is gone into once: a statement that is asked
     for the first time is answered 1, then 0, so that a loop goes round twice."""
-    seen: set[str] = set()
-    script = step.script()
-    try:
-        statement = next(script)
-        while True:
-            first = statement.name not in seen
-            seen.add(statement.name)
-            yield statement
-            statement = script.send(1 if first else 0)
-    except (StopIteration, GuardError):  # a guard that is asked about is answered 1 here, and would trip
-        pass
+    calm: set[str] = set()  # what a guard asks: it would trip at 1
+    told = 0
+    while True:
+        seen: set[str] = set()
+        asked = ""
+        script = step.script()
+        try:
+            wanted = next(script)
+            for number in count():
+                some = wanted if isinstance(wanted, tuple) else (wanted,)
+                if number >= told:
+                    told += 1
+                    yield from some
+                asked = some[-1].name
+                first = asked not in seen and asked not in calm
+                seen.add(asked)
+                wanted = script.send(1 if first else 0)
+        except StopIteration:
+            break
+        except GuardError:
+            calm.add(asked)
     yield from step.after_swap
     yield from step.views
 
 
 def _shown(statement: Statement) -> str:
-    what = {"table": f"-- table {statement.target}", "view": f"-- view {statement.target}", "probe": "-- one number"}
+    what = {
+        "table": f"-- table {statement.target}",
+        "view": f"-- view {statement.target}",
+        "refill": f"-- all rows of {statement.target}",
+        "probe": "-- one number",
+    }
     return f"{what.get(statement.action, '-- ' + statement.name)}\n{statement.sql};\n"
 
 
 def _manifest(loaded: Loaded, plan: Plan, files: list[Path]) -> dict[str, Any]:
     uses = loaded.lowered.lowering.uses
+    models = loaded.project.dbt.models if loaded.project.dbt is not None else {}
     nodes = {
         name: {
             "type": name.partition(":")[0],
@@ -121,6 +138,7 @@ def _manifest(loaded: Loaded, plan: Plan, files: list[Path]) -> dict[str, Any]:
             "owner": item.owner,
             "tags": item.tags,
             "depends_on": sorted(uses.get(name, ())),
+            **({"dbt": models[name.partition(":")[2]].id} if name.startswith("source:") and name[7:] in models else {}),
         }
         for name, item in resources(loaded.project).items()
     }

@@ -15,6 +15,7 @@ from cdp.compile.scan import aliased
 from cdp.compile.sources import relation_of
 from cdp.compile.windows import Clock
 from cdp.errors import Problem, ProjectError, StatementError, suggestion
+from cdp.flow.dbt_freshness import with_upstream
 from cdp.flow.loading import Loaded, load_all, load_written
 from cdp.flow.results import FreezeResult, Freshness, Settings, SourceLine
 from cdp.project import LOCK_FILE
@@ -46,6 +47,8 @@ def missing_source(loaded: Loaded, warehouse: Warehouse, resource: str) -> Probl
     if there is None:
         where = source.table or source.file or source.query
         hint = "is it loaded? is `table:` spelled as the catalogue has it?" if source.table else "is the file there?"
+        if source.dbt is not None:
+            hint = f"has dbt made it in this warehouse? dbt build --select {source.dbt}"
         return Problem("CDP320", f"source `{name}`: there is no {where}", source.mark, hint)
     known = [column.name for column in there]
     lower = {column.lower() for column in known}
@@ -97,7 +100,8 @@ def drift(loaded: Loaded, warehouse: Warehouse) -> Iterator[Problem]:
         for column in sorted({*(lock or {}), *there}) if lock is not None else []:
             old, new = (lock or {}).get(column), there.get(column)
             if old != new:
-                said = f"source `{name}`: column `{column}` is {new or 'gone'}, the lock says {old or 'nothing'}"
+                teller = "dbt's catalog.json" if loaded.project.tells(name) != LOCK_FILE else "the lock"
+                said = f"source `{name}`: column `{column}` is {new or 'gone'}, {teller} says {old or 'nothing'}"
                 yield Problem(
                     "CDP322",
                     said,
@@ -191,7 +195,7 @@ def sources_freshness(settings: Settings) -> tuple[Freshness, ...]:
             newest = _newest(loaded, warehouse, source, node)
             age = None if newest is None else (now - newest).total_seconds()
             found.append(Freshness(name, newest, age, _status(source, age, clock)))
-        return tuple(found)
+        return with_upstream(tuple(found), loaded.project.dbt, now)
     finally:
         warehouse.close()
 

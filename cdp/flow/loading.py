@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -18,7 +18,8 @@ from cdp.project import ROOT_FILE, Project, load, read_head
 from cdp.project.model import ProjectFile
 from cdp.project.reading import Reading
 from cdp.project.sync_model import Sync
-from cdp.warehouse.profiles import Profile, Target, load_profile
+from cdp.project.tongue import Tongue
+from cdp.warehouse.profiles import Profile, Target, facts_of, load_profile
 from cdp.warehouse.secrets import Secrets
 
 SECRETS = Secrets()
@@ -56,7 +57,7 @@ def open_profile(settings: Settings, secrets: Secrets) -> tuple[Profile, Target,
         others = _others(root, settings, secrets)
         raise ProjectError([*others, *(problem for problem in error.problems if problem not in others)]) from None
     project = load(root, variables={**target.vars, **settings.vars}, target={"name": target.name, "type": target.type})
-    return profile, target, project
+    return profile, target, replace(project, tongue=Tongue(project.file.dialect, facts_of(target).name))
 
 
 def _open(root: Path, head: ProjectFile, settings: Settings, secrets: Secrets) -> tuple[Profile, Target]:
@@ -67,6 +68,7 @@ def _open(root: Path, head: ProjectFile, settings: Settings, secrets: Secrets) -
 def _others(root: Path, settings: Settings, secrets: Secrets) -> list[Problem]:
     """What is wrong beside the profile or `cdp_project.yml`: the variables of a target are not known here."""
     project = load(root, variables=settings.vars, target={"name": settings.target or "default"})
+    project = replace(project, tongue=Tongue(project.file.dialect))
     lower_project(project, project.reading, settings.as_of or datetime.now(UTC), "cdp", check=True)
     unsure = {problem.mark for problem in project.reading.problems if problem.code == "CDP110"}
     found = [problem for problem in project.reading.errors if problem.mark is None or problem.mark not in unsure]

@@ -1,8 +1,7 @@
-"""Commands that look and change nothing: validate, preview, logs, debug."""
+"""Commands that look and change nothing: validate, preview, logs."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,12 +11,12 @@ from cdp.compile.compiler import Compiler
 from cdp.compile.lower import Wanted, lower_project
 from cdp.compile.preview import preview as preview_of
 from cdp.compile.render import text
-from cdp.errors import CdpError, Problem, ProjectError, StatementError, suggestion
+from cdp.errors import Problem, ProjectError, StatementError, suggestion
 from cdp.flow.artifacts import compiled_plan, statements
 from cdp.flow.building import Builder
 from cdp.flow.catalogue import check_published, drift
 from cdp.flow.loading import Loaded, load_all
-from cdp.flow.results import CheckResult, ConditionCount, DebugLine, PreviewResult, Settings
+from cdp.flow.results import CheckResult, ConditionCount, PreviewResult, Settings
 from cdp.flow.running import names_of, new_run_id
 from cdp.flow.selection import resources
 from cdp.project import load
@@ -73,7 +72,7 @@ def preview(settings: Settings, audience: str, *, limit: int = 20) -> PreviewRes
     wanted = Wanted(frozenset(), frozenset({audience}), frozenset())
     lowered = lower_project(whole.project, whole.project.reading, whole.as_of, whole.target.warehouse.schema_, wanted)
     loaded = replace(whole, lowered=lowered)
-    warehouse = connect(loaded.target, loaded.root)
+    warehouse = connect(loaded.target, loaded.root, settings.wait)
     try:
         open_state(warehouse)
         run_id = new_run_id(loaded.as_of)
@@ -103,11 +102,17 @@ def _preview(loaded: Loaded, warehouse: Warehouse, audience: str, limit: int, ru
     )
     size = min(size, found.top) if found.top is not None else size
     return PreviewResult(
-        audience, plan.entity, size, population, conditions, tuple(column.name for column in columns), tuple(rows)
+        audience,
+        plan.entity,
+        size,
+        population,
+        conditions,
+        tuple(column.name.lower() for column in columns),
+        tuple(rows),
     )
 
 
-# ------------------------------------------------------------------------------------------------ logs, debug
+# ------------------------------------------------------------------------------------------------ logs
 def logs(
     settings: Settings, *, sync: str | None = None, failed: bool = False, limit: int = 50
 ) -> tuple[Mapping[str, Any], ...]:
@@ -130,51 +135,3 @@ def logs(
         return tuple(dict(zip(names, row, strict=True)) for row in rows)
     finally:
         warehouse.close()
-
-
-def debug(settings: Settings) -> tuple[DebugLine, ...]:
-    """Try everything that a run needs, one thing after the other, and say what is missing."""
-    lines: list[DebugLine] = []
-    try:
-        loaded = load_all(settings, check=True)
-    except ProjectError as error:
-        lines += [
-            DebugLine("project", False, f"{problem.code}: {problem.message}", problem.hint)
-            for problem in error.problems[:10]
-        ]
-        return tuple(lines)
-    lines.append(DebugLine("project", True, f"{loaded.project.name}: {len(resources(loaded.project))} resources"))
-    lines.append(DebugLine("target", True, f"{loaded.target.name} ({loaded.target.type})"))
-    warehouse = connect(loaded.target, loaded.root)
-    try:
-        started = time.monotonic()
-        warehouse.rows("SELECT 1")
-        lines.append(DebugLine("connection", True, f"answers in {(time.monotonic() - started) * 1000:.0f} ms"))
-        open_state(warehouse)
-        warehouse.ensure_schemas()
-        probe = f"{warehouse.schema}.tmp_debug"
-        warehouse.make_table(probe, "SELECT 1 AS x")
-        warehouse.drop(probe)
-        lines.append(DebugLine("grants", True, f"can write in {warehouse.schema} and {warehouse.state_schema}"))
-        for problem in drift(loaded, warehouse):
-            lines.append(DebugLine("sources", False, problem.message, problem.hint))
-    except CdpError as error:
-        lines.append(DebugLine("warehouse", False, f"{error.code}: {error.message}", error.hint))
-    finally:
-        warehouse.close()
-    return (*lines, *_destinations(loaded))
-
-
-def _destinations(loaded: Loaded) -> list[DebugLine]:
-    from cdp.destination.connect import destination
-
-    lines = []
-    for name, config in loaded.target.destinations.items():
-        try:
-            there = destination(name, config, loaded.root)
-            lines.append(
-                DebugLine(f"destination {name}", True, f"{there.type}: can {', '.join(sorted(there.operations))}")
-            )
-        except CdpError as error:
-            lines.append(DebugLine(f"destination {name}", False, f"{error.code}: {error.message}", error.hint))
-    return lines

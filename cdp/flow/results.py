@@ -91,6 +91,8 @@ class StepResult:
     code: str | None = None
     exit_code: int = 0
     statement_hash: str | None = None
+    statements: int = 0  # that were sent
+    bytes: int | None = None  # that they scanned, where the engine tells
     counts: Mapping[str, int] | None = None
     problems: tuple[Problem, ...] = ()
     sample: tuple[Mapping[str, Any], ...] = ()
@@ -106,6 +108,28 @@ class RunResult:
     steps: tuple[StepResult, ...]
     exit_code: int
     problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class StepEstimate:
+    """What one step would take: its statements, the tables of sources that these scan (once for each scan), and the
+    bytes of the scans where the engine can tell."""
+
+    id: str
+    resource: str
+    statements: int
+    reads: tuple[str, ...]
+    bytes: int | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a build would take. `bytes` sums what the engine tells, None where it tells nothing."""
+
+    target: str
+    as_of: datetime
+    steps: tuple[StepEstimate, ...]
+    bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -157,22 +181,44 @@ class FreezeResult:
 
 @dataclass(frozen=True)
 class Freshness:
-    """How old a source's newest row is, in seconds of wall clock."""
+    """How old a source's newest row is, in seconds of wall clock. `upstream`: the dbt source behind it whose age that is,
+    where that is older."""
 
     source: str
     newest: datetime | None
     age_seconds: float | None
     status: Literal["pass", "warn", "error", "none"]
+    upstream: str | None = None
+
+
+@dataclass(frozen=True)
+class ExposuresResult:
+    """Exposures of dbt as maps in the order of their keys, and as YAML; where they were written, where they were."""
+
+    exposures: tuple[Mapping[str, Any], ...]
+    text: str
+    path: Path | None = None
+    changed: bool = False
 
 
 @dataclass(frozen=True)
 class DebugLine:
-    """One thing that `debug` tried."""
+    """One thing that `debug` tried. A `warning` is no obstacle."""
 
     name: str
     ok: bool
     detail: str
     hint: str | None = None
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class GrantsResult:
+    """The statements that give `role` the least that a run needs; `reads` are the tables that it may read."""
+
+    role: str
+    reads: tuple[str, ...]
+    statements: tuple[str, ...]
 
 
 def worst(codes: list[int]) -> int:

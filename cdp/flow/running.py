@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 from typing import Any
 
 from cdp import __version__
@@ -18,6 +19,7 @@ from cdp.compile.render import text
 from cdp.compile.steps import Names
 from cdp.compile.windows import timestamp
 from cdp.errors import CdpError, ProjectError, WarehouseError
+from cdp.flow.after_dbt import Held, hold_back
 from cdp.flow.artifacts import write_run_results
 from cdp.flow.building import Builder
 from cdp.flow.catalogue import check_published, missing_source
@@ -52,7 +54,7 @@ def build(
     Raises ProjectError, WarehouseError, LeaseError; a step that fails is in the result.
     """
     loaded = load_all(settings)
-    warehouse = connect(loaded.target, loaded.root)
+    warehouse = connect(loaded.target, loaded.root, settings.wait)
     if scratch is not None:
         loaded, warehouse = _into(loaded, scratch)
     run_id = new_run_id(loaded.as_of)
@@ -81,7 +83,7 @@ def sync(
     named = "+" not in " ".join((*settings.select, *settings.exclude))  # without neighbours the syncs alone will do
     names = Wanted(frozenset(), frozenset(), None) if named else None
     loaded = load_all(settings, wanted=names)
-    warehouse = connect(loaded.target, loaded.root)
+    warehouse = connect(loaded.target, loaded.root, settings.wait)
     asked = {
         "dry_run": dry_run,
         "only": only,
@@ -111,23 +113,29 @@ def run(
     adopt: bool = False,
     force: Iterable[str] = (),
     treat_as_new: bool = False,
+    after_dbt: Path | None = None,
     on_event: Watch | None = None,
     stop: Stop | None = None,
 ) -> RunResult:
-    """Build, then sync what was built; syncs of tables that could not be made are skipped."""
+    """Build, then sync what was built; syncs of tables that could not be made are skipped.
+
+    `after_dbt`: dbt's run_results.json; what is made of a model that failed or was skipped is neither built nor sent.
+    """
     _refuse_later(treat_as_new)
     loaded = load_all(settings)
-    warehouse = connect(loaded.target, loaded.root)
+    held = hold_back(loaded, after_dbt) if after_dbt is not None else Held(loaded)
+    loaded = replace(loaded, warnings=held.loaded.warnings)
+    warehouse = connect(loaded.target, loaded.root, settings.wait)
     run_id = new_run_id(loaded.as_of)
     forced = frozenset(force)
     asked = {"dry_run": dry_run, "only": only, "limit": limit, "resync": resync, "adopt": adopt, "force": forced}
     try:
-        steps = _build(loaded, warehouse, run_id, forced, on_event, stop, True)
+        steps = _build(held.loaded, warehouse, run_id, forced, on_event, stop, True, held.steps)
         bad = {step.resource: step for step in steps if step.id.startswith("mapped:") and step.status in SKIPS_SYNCS}
         plans = {name: found.plan for name, found in loaded.lowered.syncs.items() if name in _selected(loaded)}
         if _unsafe(steps):
             bad = {f"sync:{name}": next(step for step in steps if step.status in SKIPS_SYNCS) for name in plans}
-        steps += _syncs(loaded, warehouse, plans, run_id, bad, asked, on_event, stop)
+        steps += _syncs(loaded, warehouse, plans, run_id, {**bad, **held.syncs}, asked, on_event, stop)
         return _ended(loaded, run_id, steps, "run", warehouse)
     finally:
         warehouse.close()
@@ -187,6 +195,7 @@ def _build(
     watch: Watch | None,
     stop: Stop | None,
     in_order: bool,
+    before: tuple[StepResult, ...] = (),
 ) -> list[StepResult]:
     state = open_state(warehouse)
     warehouse.ensure_schemas()
@@ -200,7 +209,16 @@ def _build(
         check_published(loaded, warehouse)
         plan = Compiler(loaded.lowered, facts_of(loaded.target), names_of(warehouse), run_id, forced).plan()
         started = datetime.now(UTC)
-        steps = Builder(warehouse, watch, stop, lambda step: missing_source(loaded, warehouse, step.resource)).run(plan)
+        if watch is not None:
+            for step in before:
+                watch(Event("end", step.id, message=step.message, status=step.status))
+        steps = [*before]
+        builder = Builder(
+            warehouse, watch, stop, lambda step: missing_source(loaded, warehouse, step.resource),
+            another=lambda: connect(loaded.target, loaded.root),
+            threads=loaded.target.warehouse.threads if warehouse.side_by_side else 1,
+        )  # fmt: skip
+        steps += builder.run(plan)
         code = worst([step.exit_code for step in steps])
         if not any(step.exit_code == 4 for step in steps):
             _note(state, loaded, run_id, "build", started, code, steps)

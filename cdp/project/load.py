@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import ValidationError
@@ -29,8 +29,12 @@ from cdp.project.part import Later, Resource
 from cdp.project.reader import Map, read
 from cdp.project.reading import Reading, key_mark, value_mark, without
 from cdp.project.sync_model import LATER_MODES, MODES, Sync
+from cdp.project.tongue import Tongue
 from cdp.project.values import project_names, render_values
 from cdp.project.words import name_problem
+
+if TYPE_CHECKING:
+    from cdp.project.dbt_sources import DbtUse
 
 ROOT_FILE = "cdp_project.yml"
 LOCK_FILE = "sources.lock.yml"
@@ -42,7 +46,7 @@ _SINGULAR = {"sources": "source", "entities": "entity", "audiences": "audience",
 class Project:
     """A whole project: what a user wrote, by name. Nothing here has been looked up in a warehouse.
 
-    `lock` holds the column types of `sources.lock.yml`; `broken` the resources that could not be read
+    `lock` holds the column types of `sources.lock.yml` (of dbt's catalog.json for models that it lacks); `broken` the resources that could not be read
     (kind, name), so that nobody complains about them twice.
     """
 
@@ -60,11 +64,17 @@ class Project:
         default_factory=dict, compare=False
     )  # of traits and policies, by entity
     reading: Reading = field(default_factory=Reading, compare=False, repr=False)
+    dbt: DbtUse | None = field(default=None, compare=False, repr=False)
+    tongue: Tongue = field(default_factory=Tongue, compare=False, repr=False)
 
     @property
     def name(self) -> str:
         """The project's name."""
         return self.file.name
+
+    def tells(self, source: str) -> str:
+        """The file that tells the columns of a source which stands in `lock`."""
+        return "catalog.json" if self.dbt is not None and source in self.dbt.told else LOCK_FILE
 
     @property
     def zone(self) -> ZoneInfo:
@@ -100,11 +110,25 @@ def load(root: Path, *, variables: Mapping[str, Any] | None = None, target: Mapp
         render_values(document.data, names, reading)
         loader.take(document.data)
     lock = _lock(root, reading)
+    named = any(item.dbt is not None and item.enabled for item in loader.sources.values())
+    dbt = _with_dbt(loader, head, root, target or {}, lock) if named else None
     project = Project(
         root, head, loader.sources, loader.entities, loader.traits, loader.audiences, loader.policies, loader.syncs,
-        lock, frozenset(loader.broken), loader.places, reading,
+        lock, frozenset(loader.broken), loader.places, reading, dbt,
     )  # fmt: skip
     return _enabled(project)
+
+
+def _with_dbt(
+    loader: _Loader, head: ProjectFile, root: Path, target: Mapping[str, Any], lock: dict[str, dict[str, str]]
+) -> DbtUse | None:
+    """Look up in dbt's manifest what the sources name that say `dbt:`."""
+    from cdp.project.dbt_sources import Resolving
+
+    resolving = Resolving(head, root, target, lock, loader.reading)
+    found = resolving.resolve(loader.sources, loader.entities.values())
+    loader.broken |= resolving.broken
+    return found
 
 
 def read_head(root: Path) -> ProjectFile:

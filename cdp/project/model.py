@@ -15,6 +15,13 @@ Ids = dict[str, dict[str, Names] | Names]  # entity -> {identifier type: express
 
 
 # ------------------------------------------------------------------------------------------------ cdp_project.yml
+class DbtProject(Part):
+    """The dbt project whose models are sources: its folder, and where in that its artifacts lie."""
+
+    project_dir: str
+    target_path: str = "target"
+
+
 class ProjectFile(Part):
     """`cdp_project.yml`."""
 
@@ -24,7 +31,7 @@ class ProjectFile(Part):
     timezone: str = "UTC"
     dialect: Literal["duckdb", "postgres", "snowflake", "bigquery", "spark", "redshift", "databricks"] = "duckdb"
     vars: dict[str, Any] = {}
-    dbt: NotYet = None
+    dbt: DbtProject | None = None
     ignore: Names = []
     retain: dict[Literal["log", "runs"], DurationField] = {}
 
@@ -118,7 +125,7 @@ class Source(Resource):
     table: str | None = None
     query: str | dict[str, str] | None = None
     file: str | None = None
-    dbt: NotYet = None
+    dbt: str | None = None
     key: Key | None = None
     unique: bool = False
     time: str | None = None
@@ -144,10 +151,12 @@ class Source(Resource):
 
     @model_validator(mode="after")
     def _one_origin(self) -> Source:
-        given = [name for name in ("table", "query", "file") if getattr(self, name) is not None]
+        given = [name for name in ("table", "query", "file", "dbt") if getattr(self, name) is not None]
         if len(given) != 1 and self.spec in (None, "segment"):
             raise self.lacks(
-                "needs one of `table`, `query` and `file`" if not given else f"has both `{given[0]}` and `{given[1]}`"
+                "needs one of `table`, `query`, `file` and `dbt`"
+                if not given
+                else f"has both `{given[0]}` and `{given[1]}`"
             )
         return self
 

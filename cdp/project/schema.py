@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cdp.errors import Mark, did_you_mean
-from cdp.project.load import LOCK_FILE, Project
+from cdp.project.load import Project
 from cdp.project.model import Entity, Ids, Relation, Source
 from cdp.project.nodes import SEGMENT, ColumnRef, Hop, JoinKey, Node, PathError, Place, snake
 from cdp.project.part import Part
@@ -102,7 +102,7 @@ class Schema(Paths):
                 spelled = node.spelling(column) or column
                 if lock is not None and spelled not in node.columns and told.sql is None:
                     self.reading.unknown(
-                        "CDP112", f"{LOCK_FILE} knows no column `{column}` of {source.name}", column, list(lock), "columns",
+                        "CDP112", f"{self.project.tells(source.name)} knows no column `{column}` of {source.name}", column, list(lock), "columns",
                         _within(source, "columns", column),
                     )  # fmt: skip
                 node.columns[spelled] = told.type or node.columns.get(spelled)

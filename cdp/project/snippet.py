@@ -82,7 +82,7 @@ class TableUse:
 
 @dataclass(frozen=True)
 class Snippet:
-    """One scalar expression. `columns` has an entry per place; `functions` has names as in `snippet_nodes.ENGINES`."""
+    """One scalar expression. `columns` has an entry per place; `functions` names what it calls."""
 
     tree: exp.Expr
     columns: tuple[ColumnUse, ...]

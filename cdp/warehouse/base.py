@@ -42,11 +42,13 @@ class Warehouse(ABC):
     facts: ClassVar[Facts]
     fold_interval: ClassVar[float] = 5.0  # seconds between two folds of a sync's journal
     fold_batches: ClassVar[int] = 50
+    side_by_side: ClassVar[bool] = True  # several connections of one process can work at once
     transactions: ClassVar[bool] = True  # several statements that change rows can take effect together
     transactional_ddl: ClassVar[bool] = True  # and so can those that make, rename and drop tables
 
     schema: str
     state_schema: str
+    patience: float = 2.0  # seconds to wait for what another process holds (a DuckDB file)
     statements: int = 0  # sent so far
     bytes: int | None = None  # scanned by them, where the engine tells
 
@@ -74,6 +76,13 @@ class Warehouse(ABC):
     def swap(self, pairs: Mapping[str, str]) -> None:
         """Give finished tables (keys, `schema.table`) their final names (values), all or none of them; one by one, each
         in one go, where DDL is not transactional: to be run again after it died half-way."""
+
+    def refill(self, table: str, select: str) -> int:
+        """The rows of `select`, whose columns are those of `table` in their order, take the place of all its rows: in one
+        go, or not at all. The number of rows."""
+        with self.transaction():
+            self.execute(f"DELETE FROM {table} WHERE TRUE")
+            return self.execute(f"INSERT INTO {table} {select}")
 
     @abstractmethod
     def drop(self, *tables: str) -> None:
@@ -121,6 +130,11 @@ class Warehouse(ABC):
     @abstractmethod
     def unload_json_lines(self, select: str, path: Path) -> int:
         """Write the rows of `select` as JSON objects, one a line: decimals as text, timestamps ISO with Z. How many."""
+
+    def interrupt(self) -> None:
+        """Asked by another thread than the one whose statement runs: stop it. Where the driver cannot, it ends by
+        itself."""
+        return
 
     @abstractmethod
     def release(self) -> None:

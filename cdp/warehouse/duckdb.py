@@ -15,6 +15,7 @@ import duckdb
 from cdp.errors import StatementError, WarehouseError
 from cdp.warehouse.base import About, Column, Warehouse
 from cdp.warehouse.functions import FACTS
+from cdp.warehouse.interruptible import Interruptible
 from cdp.warehouse.names import identifier, literal, parts, quoted
 from cdp.warehouse.settings import Settings
 
@@ -43,6 +44,7 @@ class DuckDB(Warehouse):
     """
 
     facts: ClassVar = FACTS["duckdb"]
+    side_by_side: ClassVar = False  # each statement has all cores already
 
     def __init__(
         self,
@@ -60,9 +62,10 @@ class DuckDB(Warehouse):
         self._folder = project_dir
         self.path = ":memory:" if str(path) == ":memory:" else str(folder / path)
         self._attach = {name: str(folder / file) for name, file in (attach or {}).items()}
-        self._patience = patience
+        self.patience = patience
         self._opened_before = False
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._calls = Interruptible()
         self._depth = 0
         self._kinds: dict[str, str] | None = None
 
@@ -70,7 +73,7 @@ class DuckDB(Warehouse):
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         if self._connection is None:
-            until = time.monotonic() + self._patience * (10 if self._opened_before else 1)
+            until = time.monotonic() + self.patience * (10 if self._opened_before else 1)
             while self._connection is None:
                 try:
                     self._connection = self._connect()
@@ -119,6 +122,7 @@ class DuckDB(Warehouse):
             self.close()
 
     def close(self) -> None:
+        self._calls.close()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -135,16 +139,15 @@ class DuckDB(Warehouse):
             if isinstance(error, duckdb.FatalException):
                 self.close()  # the instance refuses everything from now on; the next call opens a new one
             raise _refused(error) from None
-        except RuntimeError as error:  # what the driver makes of Ctrl-C
-            if "interrupted" not in str(error).lower():
-                raise
-            raise KeyboardInterrupt from None
 
     def _run(self, sql: str, values: Mapping[str, object] | None = None) -> duckdb.DuckDBPyConnection:
         connection = self._open()
         self.statements += 1
         with self._translated():
-            return connection.execute(sql, dict(values)) if values else connection.execute(sql)
+            return self._calls.run(
+                lambda: connection.execute(sql, dict(values)) if values else connection.execute(sql),
+                connection.interrupt,
+            )
 
     def _fetch(self, sql: str) -> duckdb.DuckDBPyConnection:
         """The open result of a SELECT, without TIMESTAMPTZ: fetching those needs a time zone package."""

@@ -10,10 +10,11 @@ from cdp.warehouse.settings import Settings
 ENGINES = {
     "duckdb": "duckdb",
     "postgres": "postgres",
+    "redshift": "redshift",
     "snowflake": "snowflake",
     "bigquery": "bigquery",
     "spark": "spark",
-    "databricks": "spark",
+    "databricks": "databricks",
 }
 
 

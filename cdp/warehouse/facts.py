@@ -19,7 +19,7 @@ class Facts:
     nor in `functions` never reaches the engine.
     """
 
-    name: str  # duckdb, postgres, snowflake, bigquery, spark
+    name: str  # duckdb, postgres, snowflake, bigquery, spark, redshift
     dialect: str  # sqlglot's name
     functions: Mapping[str, Build]
     rewrites: Mapping[type[exp.Expr], Callable[[exp.Expr], exp.Expr]] = field(default_factory=dict)
@@ -28,4 +28,6 @@ class Facts:
     fold: str = "lower"  # how an unquoted name is stored: lower, upper, or none (kept, case-insensitive)
     groups_by_window: bool = True  # split a scan by window class: cheap on DuckDB, a loss on Postgres
     aggregates_per_scan: int = 30
+    one_order_per_scan: bool = False  # aggregates that sort (a median) must all sort by the same in one query
+    reads_once: bool = False  # a scan of a source is paid for: look for duplicates in the copy, not in the source
     skips_blocks: bool = True  # a table in the order of a column is read only where that column fits

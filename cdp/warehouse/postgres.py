@@ -1,4 +1,4 @@
-"""Postgres 14 and later, through psycopg 3, which is imported when a connection is made."""
+"""Postgres 14 and later, through psycopg 3."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import model_validator
-
-from cdp.errors import StatementError, WarehouseError
-from cdp.warehouse.base import About, Column, Warehouse
+from cdp.errors import StatementError
+from cdp.warehouse.base import About, Column
 from cdp.warehouse.functions import FACTS
+from cdp.warehouse.libpq import Libpq, LibpqSettings
 from cdp.warehouse.names import beside, identifier, parts, quoted
-from cdp.warehouse.postgres_errors import way_out, words
 from cdp.warehouse.postgres_grants import least
 from cdp.warehouse.postgres_swap import carried
-from cdp.warehouse.settings import Number, Settings
+from cdp.warehouse.settings import Number
 
 if TYPE_CHECKING:
     import psycopg
@@ -68,114 +66,34 @@ _ABOUT = "SELECT current_setting('server_version'), current_user, clock_timestam
 _KINDS = {"v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE"}
 
 
-class Postgres(Warehouse):
-    """One connection, made at the first call and again after it was lost (never in the middle of a transaction).
-
-    Either `dsn` (text or URL of libpq) or `host port user password database` and what else libpq knows in `options`.
-    `statement_timeout` is in seconds, None: the server's. Raises WarehouseError CDP302 (unreachable, refused login),
-    CDP304 (no driver).
-    """
+class Postgres(Libpq):
+    """A Postgres server. `lock_timeout` is how many seconds a statement waits for somebody else's lock."""
 
     facts: ClassVar = FACTS["postgres"]
+    product: ClassVar = "Postgres"
+    extra: ClassVar = "postgres"
 
     def __init__(
-        self,
-        schema: str = "cdp",
-        state_schema: str = "cdp_state",
-        *,
-        dsn: str | None = None,
-        host: str | None = None,
-        port: int | None = None,
-        user: str | None = None,
-        password: str | None = None,
-        database: str | None = None,
-        statement_timeout: float | None = None,
-        connect_timeout: int = 15,
-        options: Mapping[str, str] | None = None,
+        self, schema: str = "cdp", state_schema: str = "cdp_state", *, lock_timeout: float = 300, **given: Any
     ) -> None:
-        self.schema = schema
-        self.state_schema = state_schema
-        self._dsn = dsn or ""
-        given = {"host": host, "port": port, "user": user, "password": password, "dbname": database}
-        self._parameters: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-        self._parameters |= {"connect_timeout": connect_timeout, "application_name": "cdp", **(options or {})}
-        self._timeout = statement_timeout
-        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
-        self._depth = 0
+        super().__init__(schema, state_schema, **given)
+        self._lock_timeout = lock_timeout
 
-    # the connection
-
-    def _open(self) -> psycopg.Connection[tuple[Any, ...]]:
-        if self._connection is None or (self._connection.closed and self._depth == 0):
-            self._connection = self._connect()
-        return self._connection
-
-    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
-        driver = _driver()
-        try:
-            # no prepared statements: they break behind a pooler that shares connections by transaction
-            connection: psycopg.Connection[tuple[Any, ...]] = driver.connect(
-                self._dsn, autocommit=True, prepare_threshold=None, **self._parameters
-            )
-        except driver.OperationalError as error:
-            raise self._unreachable(str(error)) from None
-        except driver.Error:  # its message would repeat the dsn, password and all
-            raise WarehouseError("CDP302", "the Postgres connection settings cannot be read", hint=_DSN) from None
-        _plain_values(connection)
+    def _prepare(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
         timeout = "" if self._timeout is None else f"; SET statement_timeout = {int(self._timeout * 1000)}"
         connection.execute(
             "SET TIME ZONE 'UTC'; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on;"
-            f" SET client_min_messages = warning; SET extra_float_digits = 1{timeout}"
+            " SET client_min_messages = warning; SET extra_float_digits = 1;"
+            f" SET lock_timeout = {int(self._lock_timeout * 1000)}{timeout}"
         )
         # last in the path: our own function there is found, nothing of the user's is shadowed
         connection.execute(
             "SELECT set_config('search_path', current_setting('search_path') || ', ' || quote_ident(%s), false)",
             [self.state_schema],
         )
-        return connection
-
-    def _unreachable(self, message: str) -> WarehouseError:
-        password = self._parameters.get("password")
-        text = next((line for line in message.splitlines() if line.strip()), "no answer").strip()
-        if password:
-            text = text.replace(str(password), "***")
-        refused = "authentication" in text or "role" in text
-        hint = "check user and password" if refused else "is the server running, and are host and port right?"
-        return WarehouseError("CDP302", f"Postgres cannot be reached: {text}", hint=hint)
 
     def release(self) -> None:
         """A server lets everybody in; nothing to do."""
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    # statements
-
-    @contextmanager
-    def _asking(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-        """The connection; what the driver raises inside becomes an error of ours."""
-        connection = self._open()
-        self.statements += 1
-        psycopg = _driver()
-        try:
-            yield connection
-        except psycopg.Error as error:
-            if connection.closed:
-                raise WarehouseError(
-                    "CDP302", f"the connection to Postgres was lost: {words(error)}", hint="run it again"
-                ) from None
-            raise StatementError("CDP301", words(error), hint=way_out(error)) from None
-
-    def execute(self, sql: str) -> int:
-        with self._asking() as connection:
-            cursor = connection.execute(sql)  # psycopg wants literals; ours are parsed trees
-            return max(cursor.rowcount, 0) if cursor.description is None else 0
-
-    def rows(self, sql: str) -> list[tuple[object, ...]]:
-        with self._asking() as connection:
-            return list(connection.execute(sql).fetchall())
 
     def stream(self, sql: str, size: int = 10_000) -> Iterator[list[tuple[object, ...]]]:
         with self.transaction(), self._asking() as connection, connection.cursor(name="cdp_stream") as cursor:
@@ -183,31 +101,6 @@ class Postgres(Warehouse):
             cursor.execute(sql)
             while batch := cursor.fetchmany(size):
                 yield list(batch)
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or none; inside another transaction it joins that one."""
-        if self._depth == 0:
-            self.execute("BEGIN")
-        self._depth += 1
-        done = False
-        try:
-            yield
-            done = True
-        finally:
-            self._depth -= 1
-            if self._depth == 0:
-                self._end(done)
-
-    def _end(self, done: bool) -> None:
-        connection = self._connection
-        if done:
-            self.execute("COMMIT")
-        elif connection is not None and not connection.closed:
-            try:
-                connection.execute("ROLLBACK")
-            except _driver().Error:
-                self.close()  # a transaction that cannot be rolled back ends with its connection
 
     # tables
 
@@ -274,10 +167,6 @@ class Postgres(Warehouse):
             self.execute(_JSON_VALID.format(identifier(self.state_schema)))
 
     # the catalogue
-
-    def _ask(self, sql: str, values: Sequence[object] | Mapping[str, object]) -> list[tuple[Any, ...]]:
-        with self._asking() as connection:
-            return connection.execute(sql, values).fetchall()
 
     def _find(self, table: str, *, any_case: bool = False) -> tuple[int, str] | None:
         """(oid, relkind) of a table or view."""
@@ -351,32 +240,8 @@ class Postgres(Warehouse):
             return max(cursor.rowcount, 0)
 
 
-_DSN = "`dsn` reads host=… port=… user=… password=… dbname=…, or postgresql://user:password@host:port/database"
 _NATIVE = {"text": "text", "int": "bigint", "float": "double precision", "bool": "boolean"}
 _NATIVE |= {"decimal": "numeric(38,9)", "date": "date", "timestamp": "timestamp", "list": "text", "json": "text"}
-
-
-def _driver() -> Any:
-    try:
-        import psycopg
-    except ImportError:
-        hint = "pip install 'composable-cdp[postgres]'"
-        raise WarehouseError("CDP304", "the driver for Postgres is not installed", hint=hint) from None
-    return psycopg
-
-
-def _plain_values(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-    """Values as the other engines give them: JSON as text, TIMESTAMPTZ as naive UTC."""
-    from psycopg.types.datetime import TimestamptzLoader
-    from psycopg.types.string import TextLoader
-
-    class NaiveUtc(TimestamptzLoader):
-        def load(self, data: Any) -> Any:
-            return super().load(data).replace(tzinfo=None)  # the session's time zone is UTC
-
-    connection.adapters.register_loader("json", TextLoader)
-    connection.adapters.register_loader("jsonb", TextLoader)
-    connection.adapters.register_loader("timestamptz", NaiveUtc)
 
 
 def _type(native: str, kind: str, base: str | None) -> str:
@@ -401,32 +266,15 @@ def _as_json(column: Column) -> str:
     return f"CAST({name} AS text) AS {name}"
 
 
-class PostgresSettings(Settings):
-    """type: postgres. Either `dsn` or the parts of it."""
+class PostgresSettings(LibpqSettings):
+    """type: postgres."""
 
     facts: ClassVar = Postgres.facts
     type: Literal["postgres"]
-    dsn: str | None = None
-    host: str | None = None
-    port: Number | None = None
-    user: str | None = None
-    password: str | None = None
-    database: str | None = None
-    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
-    sslrootcert: str | None = None
-    statement_timeout: Number | None = None  # seconds
-    connect_timeout: Number = 15  # seconds
-
-    @model_validator(mode="after")
-    def _somewhere(self) -> PostgresSettings:
-        if self.dsn is None and self.host is None:
-            raise ValueError("needs `dsn`, or `host` with user, password and database")
-        return self
+    lock_timeout: Number = 300  # seconds
 
     def connect(self, project_dir: Path) -> Postgres:
-        given = self.model_dump(exclude={"type", "schema_", "state_schema", "sslmode", "sslrootcert"})
-        more = self.model_dump(include={"sslmode", "sslrootcert"}, exclude_none=True)
-        return Postgres(self.schema_, self.state_schema, options=more, **given)
+        return Postgres(self.schema_, self.state_schema, **self.given())
 
 
 SETTINGS = PostgresSettings

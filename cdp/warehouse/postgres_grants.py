@@ -8,10 +8,14 @@ from cdp.warehouse.names import identifier, parts, quoted
 
 
 def least(role: str, reads: Sequence[str], *schemas: str) -> tuple[str, ...]:
-    """GRANT statements: read `reads`, and a home in each of `schemas`, which must be there."""
+    """Read `reads`, and have a home in each of `schemas`, which are made where they are missing."""
     who = identifier(role)
     scopes = dict.fromkeys(parts(table)[-2] for table in reads if len(parts(table)) > 1)
     usage = [f"GRANT USAGE ON SCHEMA {identifier(scope)} TO {who}" for scope in scopes]
     select = [f"GRANT SELECT ON TABLE {quoted(table)} TO {who}" for table in reads]
-    homes = [f"GRANT USAGE, CREATE ON SCHEMA {identifier(schema)} TO {who}" for schema in schemas]
+    homes = [
+        statement
+        for schema in map(identifier, schemas)
+        for statement in (f"CREATE SCHEMA IF NOT EXISTS {schema}", f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {who}")
+    ]
     return (*usage, *select, *homes)

@@ -197,6 +197,9 @@ def facts_of(target: Target) -> Facts:
     return target.warehouse.facts
 
 
-def connect(target: Target, project_dir: Path) -> Warehouse:
-    """The target's warehouse; the connection itself is made at the first statement."""
-    return target.warehouse.connect(project_dir)
+def connect(target: Target, project_dir: Path, wait: float = 0.0) -> Warehouse:
+    """The target's warehouse; the connection itself is made at the first statement. Who waits for a lease (`wait`
+    seconds) waits as long for the file that its holder has open."""
+    warehouse = target.warehouse.connect(project_dir)
+    warehouse.patience = max(warehouse.patience, wait)
+    return warehouse

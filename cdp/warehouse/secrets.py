@@ -9,9 +9,9 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 _WORDS = re.compile(
     r"passw|passphrase|\bpwd\b|token|secret|credential|private|api_?key|access_?key|auth|bearer|signature|cookie"
-    r"|(^|_)key(_|$)|(^|_)dsn$"
+    r"|(^|_)key(_|$)|(^|_)dsn$|^keyfile_json$"
 )
-_NO_SECRETS = {"private_key_path", "key_file", "token_url", "auth_url", "author", "key_column"}
+_NO_SECRETS = {"authenticator", "private_key_path", "key_file", "token_url", "auth_url", "author", "key_column"}
 _LIBPQ_PASSWORD = re.compile(r"password\s*=\s*('(?:[^'\\]|\\.)*'|\S+)", re.IGNORECASE)
 _SHORTEST = 3  # a mask over shorter texts would tear every word apart
 

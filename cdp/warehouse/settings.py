@@ -48,6 +48,7 @@ class Settings(Strict):
 
     facts: ClassVar[Facts]
     schema_: Annotated[str, BeforeValidator(_plain_schema)] = Field("cdp", alias="schema")
+    threads: Number = 4  # statements of a build that may run at once, where the engine can
     state_schema: Annotated[str, BeforeValidator(_plain_schema)] = "cdp_state"
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sqlglot import exp, parse
+from sqlglot.generators.redshift import RedshiftGenerator
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.schema import MappingSchema
@@ -51,7 +52,11 @@ class Catalogue:
         return self.tables[bare.sql()]
 
     def _folded(self, tree: exp.Expr) -> exp.Expr:
-        return normalize_identifiers(tree, dialect=self.dialect)
+        folded = normalize_identifiers(tree, dialect=self.dialect)
+        for node in folded.find_all(exp.Identifier):
+            if self._harmless(node.name):
+                node.set("quoted", False)
+        return folded
 
     # ------------------------------------------------------------------------------------------ statements
     def check(self, statement: Statement) -> None:
@@ -73,11 +78,15 @@ class Catalogue:
         assert not unknown, f"{unknown} in {sql}"
         assert "cdp_slot" not in sql
         for node in tree.find_all(exp.Identifier):
-            free = node.name in self.quoted or isinstance(node.parent, exp.Collate)
+            free = node.name in self.quoted or isinstance(node.parent, exp.Collate) or self._harmless(node.name)
             assert free or not node.args.get("quoted"), f"{node.name} is quoted in {sql}"
         for column in tree.find_all(exp.Column):
             assert not column.args.get("db"), f"{column.sql()}: not every engine knows a column by its schema"
         return tree
+
+    def _harmless(self, name: str) -> bool:
+        """Redshift folds quoted names too; sqlglot quotes the words that are reserved there (type, raw)."""
+        return self.engine == "redshift" and name.lower() in RedshiftGenerator.RESERVED_KEYWORDS
 
     def select(self, tree: exp.Expr) -> list[str]:
         """The columns of a query, all of whose columns and tables are known."""

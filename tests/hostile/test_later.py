@@ -42,8 +42,6 @@ ITEMS = {
     "was of a source": (("sources.yml", "    key: code\n", "    key: code\n    {}\n"), "was: plan"),
     "was of an entity": (("entities/household.yml", "    title: Household\n", "    {}\n"), "was: home"),
     "sessionize": (("sources.yml", "    file: data/plans.csv\n    read: {text: true}\n    key: code\n    columns: {monthly_price: {type: decimal}}\n", "    {}\n"), "sessionize: {stream: web, gap: 30m, per: customer}"),
-    "dbt of a source": (("sources.yml", "    file: data/plans.csv\n", "    {}\n"), "dbt: plans"),
-    "dbt of the project": (("cdp_project.yml", "name: shop\n", "name: shop\n{}\n"), "dbt: {project_dir: ../x}"),
     "segment_warehouse": (("sources.yml", "spec: segment ", "spec: {} "), "segment_warehouse"),
     "rudderstack_warehouse": (("sources.yml", "spec: segment ", "spec: {} "), "rudderstack_warehouse"),
     "snowplow": (("sources.yml", "spec: segment ", "spec: {} "), "snowplow"),

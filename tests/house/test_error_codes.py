@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def used() -> dict[str, str]:
     """The codes in the sources, with the first file that has each."""
     found: dict[str, str] = {}
-    for folder in ("cdp", "destinations"):
+    for folder in ("cdp", "destinations", "models"):
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix in (".py", ".yml", ".jinja") and path != CODES and "_shipped" not in path.parts:
                 for code in re.findall(r"\bCDP\d{3}\b", path.read_text(encoding="utf-8")):

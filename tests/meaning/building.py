@@ -17,7 +17,7 @@ from cdp.flow import RunResult, Settings, build, sources_freeze
 from cdp.warehouse.base import Warehouse
 from tests.engines import Engines, connected
 
-JSON_TYPES = {"duckdb": "JSON", "postgres": "JSONB", "redshift": "TEXT", "spark": "TEXT"}
+JSON_TYPES = {"duckdb": "JSON", "postgres": "JSONB"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def fill(engine: Engine, tables: Mapping[str, Any]) -> None:
             cells = zip(table["columns"].items(), row, strict=True)
             selects.append(exp.select(*(_cell(engine, column, kind, value) for (column, kind), value in cells)))
         if not table["rows"]:
-            selects = [selects[0].where("1 = 0")]
+            selects = [selects[0].limit(0)]
         dialect = raw.facts.dialect
         raw.make_table(f"raw.{name}", " UNION ALL ".join(select.sql(dialect=dialect) for select in selects))
     raw.release()
@@ -82,7 +82,7 @@ def _cell(engine: Engine, column: str, kind: str, value: Any) -> exp.Expr:
     given = value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     text = exp.cast(exp.convert(given), "TEXT")
     name = engine.raw.facts.name
-    if kind != "jsonb":
+    if kind != "jsonb" and not (kind == "json" and name in ("redshift", "spark")):  # where a cast to JSON says nothing
         cell: exp.Expr = exp.cast(text, exp.DataType.build(kind, dialect="postgres"))
     elif name in JSON_TYPES:
         cell = exp.cast(text, JSON_TYPES[name])
@@ -139,7 +139,7 @@ def records(engine: Engine, table: str) -> list[dict[str, Any]]:
     assert columns, f"there is no {table}"
     rows = engine.warehouse.rows(f"SELECT * FROM {table}")
     engine.warehouse.release()
-    return [dict(zip((column.name for column in columns), row, strict=True)) for row in rows]
+    return [dict(zip((column.name.lower() for column in columns), row, strict=True)) for row in rows]
 
 
 def plain(value: Any) -> Any:

@@ -56,7 +56,11 @@ class Stop:
 
 def opened(order: dict[str, Any]) -> Warehouse:
     """The warehouse of an order."""
-    return Postgres(dsn=order["dsn"]) if "dsn" in order else DuckDB(order["path"], patience=0.2)
+    return (
+        Postgres(dsn=order["dsn"])
+        if "dsn" in order
+        else DuckDB(order["path"], patience=max(0.2, order.get("wait", 0.0)))
+    )
 
 
 def work(order: dict[str, Any]) -> int:

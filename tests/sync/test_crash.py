@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[2]
 class Driver:
     """The process that runs syncs in children."""
 
+    busy = False
+
     def __init__(self) -> None:
         command = [sys.executable, "-m", "tests.sync.driver"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
@@ -36,6 +40,7 @@ class Driver:
     def start(self, **order: Any) -> None:
         """Begin one sync."""
         assert self._process.stdin
+        self.busy = True
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
 
@@ -43,6 +48,7 @@ class Driver:
         """Wait for its end: by which signal, or with which exit code."""
         assert self._process.stdout
         told: dict[str, int] = json.loads(self._process.stdout.readline())
+        self.busy = False
         return told
 
     def run(self, **order: Any) -> dict[str, int]:
@@ -120,8 +126,11 @@ class Bench:
 
 
 @pytest.fixture
-def bench(driver: Driver, receiver: Receiver, tmp_path: Path) -> Bench:
-    return Bench(driver, receiver, tmp_path, {"path": str(tmp_path / "w.duckdb")})
+def bench(driver: Driver, receiver: Receiver, tmp_path: Path) -> Iterator[Bench]:
+    yield Bench(driver, receiver, tmp_path, {"path": str(tmp_path / "w.duckdb")})
+    receiver.held = False
+    if driver.busy:  # a test that failed meanwhile fails no other
+        driver.ended()
 
 
 @pytest.fixture
@@ -138,11 +147,14 @@ AFTER = {
 
 
 def points(bench: Bench) -> list[tuple[str, int]]:
-    """Every point that one run passes, and how often."""
+    """Every point that one run passes: of those that it passes often the first two, one amid, and the last
+    (all of them with $CDP_TEST_EVERY_POINT)."""
     trace = bench.folder / "trace"
     bench.run(fault=f"trace:{trace}")
     counts = Counter(trace.read_text().split())
-    return [(name, n) for name, count in counts.items() for n in range(1, count + 1)]
+    if os.environ.get("CDP_TEST_EVERY_POINT"):
+        return [(name, n) for name, count in counts.items() for n in range(1, count + 1)]
+    return [(name, n) for name, count in counts.items() for n in sorted({1, min(2, count), (count + 2) // 2, count})]
 
 
 def killed_at_every_point(bench: Bench, *, back: bool) -> int:
@@ -180,17 +192,17 @@ def operations(before: Rows, after: Rows) -> int:
 
 @pytest.mark.slow
 def test_killed_at_every_point_nothing_is_lost_and_only_batches_in_flight_go_twice(bench: Bench) -> None:
-    assert killed_at_every_point(bench, back=False) >= 40
+    assert killed_at_every_point(bench, back=False) >= 24
 
 
 @pytest.mark.slow
 def test_killed_at_every_point_and_back_to_the_old_value_in_between(bench: Bench) -> None:
-    assert killed_at_every_point(bench, back=True) >= 40
+    assert killed_at_every_point(bench, back=True) >= 24
 
 
 @pytest.mark.slow
 def test_killed_at_every_point_on_a_server(server_bench: Bench) -> None:
-    assert killed_at_every_point(server_bench, back=False) >= 40
+    assert killed_at_every_point(server_bench, back=False) >= 24
 
 
 @pytest.mark.slow
@@ -263,30 +275,38 @@ def test_the_journal_of_another_run_is_moved_aside(bench: Bench) -> None:
     assert journal.with_name("s.journal.other").exists()
 
 
+def in_flight(receiver: Receiver) -> None:
+    """Wait for the first request."""
+    while not receiver.in_flight:
+        time.sleep(0.005)
+
+
 def test_two_runs_at_once_send_once_and_the_second_is_told_who_holds_it(bench: Bench, server_bench: Bench) -> None:
     for one in (server_bench, bench):
-        one.receiver.latency = 0.05
         one.receiver.row_count = 0
         one.source({f"k{i:03}": "a" for i in range(300)})
         other = Driver()
+        one.receiver.held = True
         one.driver.start(**one.order())
-        while one.receiver.row_count == 0:
-            pass
+        in_flight(one.receiver)
         second = other.run(**one.order())
         assert second["exit"] == 5
+        one.receiver.held = False
         assert one.driver.ended()["exit"] == 0
         assert one.receiver.row_count == 300
         other.stop()
 
 
 def test_a_second_run_that_waits_gets_its_turn(bench: Bench) -> None:
-    bench.receiver.latency = 0.03
     bench.source({f"k{i:03}": "a" for i in range(200)})
     other = Driver()
+    bench.receiver.held = True
     bench.driver.start(**bench.order())
-    while bench.receiver.row_count == 0:
-        pass
-    assert other.run(**bench.order(wait=20.0))["exit"] == 0
+    in_flight(bench.receiver)
+    other.start(**bench.order(wait=60.0))
+    time.sleep(1.0)
+    bench.receiver.held = False
+    assert other.ended()["exit"] == 0
     assert bench.driver.ended()["exit"] == 0
     assert (bench.equal(), bench.receiver.row_count) == (True, 200)
     other.stop()
@@ -331,13 +351,13 @@ def test_sending_goes_on_while_somebody_else_has_the_file(bench: Bench) -> None:
 
 
 def test_a_file_that_stays_locked_keeps_the_journal_for_the_next_run(bench: Bench) -> None:
-    bench.receiver.latency = 0.02
     bench.source(BEFORE)
+    bench.receiver.held = True
     bench.driver.start(**bench.order(batches=10_000))
-    while bench.receiver.row_count == 0:
-        pass
-    guest = DuckDB(bench.where["path"])
+    in_flight(bench.receiver)
+    guest = DuckDB(bench.where["path"], patience=20.0)
     guest.rows("SELECT 1")
+    bench.receiver.held = False
     ended = bench.driver.ended()
     guest.close()
     assert ended["exit"] == 5

@@ -1,8 +1,9 @@
-"""What every adapter promises, on every engine that runs here."""
+"""What every adapter promises, on every engine that runs here. Statements are written in the canonical dialect."""
 
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from datetime import date, datetime
@@ -10,9 +11,33 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from sqlglot import parse_one
 
 from cdp.errors import StatementError, WarehouseError
 from cdp.warehouse.base import Column, Warehouse
+from cdp.warehouse.postgres import Postgres
+
+# what the name of a column cannot hold, by the engine's own rules
+FORBIDDEN = {"bigquery": '!"$()*,./;?@[\\]^`{}~', "spark": " ,;{}()\n\t=."}
+WITHOUT_JSON = {"spark": "text"}  # what a column for JSON is there
+
+
+@pytest.fixture
+def warehouse(every_warehouse: Warehouse) -> Warehouse:
+    """Every engine in turn."""
+    return every_warehouse
+
+
+def said(warehouse: Warehouse, sql: str) -> str:
+    """A statement of the canonical dialect in the engine's own."""
+    return parse_one(sql, dialect="duckdb").sql(dialect=warehouse.facts.dialect)
+
+
+def numbers(warehouse: Warehouse) -> str:
+    """A SELECT of g from 1 to 100,000 that every engine takes as it is."""
+    warehouse.make_table("cdp.digits", " UNION ALL ".join(f"SELECT {digit} AS d" for digit in range(10)))
+    total = " + ".join(f"{10**place} * t{place}.d" for place in range(5))
+    return f"SELECT 1 + {total} AS g FROM " + " CROSS JOIN ".join(f"cdp.digits AS t{place}" for place in range(5))
 
 
 def refused(call: Callable[[], object]) -> StatementError:
@@ -39,7 +64,7 @@ def test_counts_of_changed_rows_are_told(warehouse: Warehouse) -> None:
     warehouse.make_table("cdp.t", "SELECT 1 AS a")
     assert warehouse.execute("INSERT INTO cdp.t SELECT 2 UNION ALL SELECT 3") == 2
     assert warehouse.execute("UPDATE cdp.t SET a = 0 WHERE a > 1") == 2
-    assert warehouse.execute("DELETE FROM cdp.t") == 3
+    assert warehouse.execute("DELETE FROM cdp.t WHERE a < 100") == 3
     assert warehouse.execute("DROP TABLE cdp.t") == 0
     assert warehouse.execute("SELECT 5") == 0
 
@@ -54,13 +79,19 @@ def test_a_swap_replaces_tables_and_views_together(warehouse: Warehouse) -> None
     assert [warehouse.rows(f"SELECT y FROM cdp.{name}") for name in ("a", "b", "c")] == [[("a",)], [("b",)], [("c",)]]
 
 
-def test_a_swap_that_fails_half_way_changes_nothing(warehouse: Warehouse) -> None:
+def test_a_swap_that_fails_half_way_changes_nothing_or_can_be_run_again(warehouse: Warehouse) -> None:
     warehouse.make_table("cdp.a", "SELECT 'old' AS x")
     warehouse.make_table("cdp.a__new", "SELECT 'new' AS x")
-    error = refused(lambda: warehouse.swap({"cdp.a__new": "cdp.a", "cdp.missing__new": "cdp.b"}))
+    pairs = {"cdp.a__new": "cdp.a", "cdp.b__new": "cdp.b"}
+    error = refused(lambda: warehouse.swap(pairs))
     assert error.code == "CDP301"
-    assert warehouse.rows("SELECT x FROM cdp.a") == [("old",)]
-    assert warehouse.tables("cdp") == ("a", "a__new")
+    if warehouse.transactional_ddl:
+        assert warehouse.rows("SELECT x FROM cdp.a") == [("old",)]
+        assert warehouse.tables("cdp") == ("a", "a__new")
+    warehouse.make_table("cdp.b__new", "SELECT 'b' AS x")
+    warehouse.swap(pairs)
+    assert warehouse.tables("cdp") == ("a", "b")
+    assert [warehouse.rows(f"SELECT x FROM cdp.{name}") for name in ("a", "b")] == [[("new",)], [("b",)]]
 
 
 def test_a_failed_transaction_leaves_nothing_and_the_connection_lives(warehouse: Warehouse) -> None:
@@ -74,18 +105,19 @@ def test_a_failed_transaction_leaves_nothing_and_the_connection_lives(warehouse:
             warehouse.execute("INSERT INTO cdp.nowhere VALUES (4)")
 
     assert refused(work).code == "CDP301"
-    assert warehouse.rows("SELECT a FROM cdp.t") == [(1,)]
+    left = [(1,)] if warehouse.transactions else [(1,), (2,), (3,)]
+    assert warehouse.rows("SELECT a FROM cdp.t ORDER BY a") == left
     with warehouse.transaction(), warehouse.transaction():
         warehouse.execute("INSERT INTO cdp.t VALUES (5)")
-    assert warehouse.rows("SELECT a FROM cdp.t ORDER BY a") == [(1,), (5,)]
+    assert warehouse.rows("SELECT a FROM cdp.t ORDER BY a") == [*left, (5,)]
 
 
 def test_an_interrupted_transaction_is_rolled_back(warehouse: Warehouse) -> None:
     warehouse.make_table("cdp.t", "SELECT 1 AS a")
     with pytest.raises(KeyboardInterrupt), warehouse.transaction():
-        warehouse.execute("DELETE FROM cdp.t")
+        warehouse.execute("DELETE FROM cdp.t WHERE a = 1")
         raise KeyboardInterrupt
-    assert warehouse.rows("SELECT a FROM cdp.t") == [(1,)]
+    assert warehouse.rows("SELECT a FROM cdp.t") == ([(1,)] if warehouse.transactions else [])
 
 
 @pytest.mark.parametrize(
@@ -99,9 +131,13 @@ def test_an_interrupted_transaction_is_rolled_back(warehouse: Warehouse) -> None
     ],
 )
 def test_an_error_never_shows_a_value_out_of_somebodys_row(warehouse: Warehouse, sql: str) -> None:
-    warehouse.execute("CREATE TABLE cdp.unique_mail (mail TEXT PRIMARY KEY)")
-    warehouse.execute("INSERT INTO cdp.unique_mail VALUES ('ann.o''hara@example.com')")
-    error = refused(lambda: warehouse.rows(sql) if sql.startswith("SELECT") else warehouse.execute(sql))
+    if sql.startswith("INSERT"):
+        if warehouse.facts.name not in ("duckdb", "postgres"):
+            return  # keys are not enforced elsewhere
+        warehouse.execute("CREATE TABLE cdp.unique_mail (mail TEXT PRIMARY KEY)")
+        warehouse.execute("INSERT INTO cdp.unique_mail VALUES ('ann.o''hara@example.com')")
+    text = said(warehouse, sql)
+    error = refused(lambda: warehouse.rows(text) if sql.startswith("SELECT") else warehouse.execute(text))
     assert error.code == "CDP301"
     assert "hara" not in str(error)
     assert "example" not in str(error)
@@ -110,26 +146,26 @@ def test_an_error_never_shows_a_value_out_of_somebodys_row(warehouse: Warehouse,
 
 def test_an_unknown_column_is_named(warehouse: Warehouse) -> None:
     warehouse.make_table("cdp.t", "SELECT 1 AS a")
-    assert "nope" in refused(lambda: warehouse.rows("SELECT nope FROM cdp.t")).message
+    assert "nope" in refused(lambda: warehouse.rows("SELECT nope FROM cdp.t")).message.lower()
     assert "cdp" not in refused(lambda: warehouse.rows("SELEC 1")).message
 
 
 def test_a_hundred_thousand_rows_are_streamed_in_batches_and_in_order(warehouse: Warehouse) -> None:
-    sql = "SELECT g, 'row ' || g FROM generate_series(1, 100000) AS s(g) ORDER BY g"
+    sql = said(warehouse, f"SELECT g, 'row ' || CAST(g AS TEXT) FROM ({numbers(warehouse)}) AS s ORDER BY g")
     batches = list(warehouse.stream(sql, size=7_000))
     assert [len(batch) for batch in batches] == [7_000] * 14 + [2_000]
     assert [row for batch in batches for row in batch] == [(n, f"row {n}") for n in range(1, 100_001)]
 
 
 def test_a_stream_that_is_left_early_does_not_hold_the_connection(warehouse: Warehouse) -> None:
-    stream = warehouse.stream("SELECT g FROM generate_series(1, 100000) AS s(g)", size=10)
+    stream = warehouse.stream(numbers(warehouse), size=10)
     assert len(next(stream)) == 10
     stream.close()  # type: ignore[attr-defined]
     assert warehouse.make_table("cdp.t", "SELECT 1 AS a") == 1
 
 
 def test_a_stream_of_nothing_gives_no_batch(warehouse: Warehouse) -> None:
-    assert list(warehouse.stream("SELECT 1 WHERE 1 = 0")) == []
+    assert list(warehouse.stream("SELECT x FROM (SELECT 1 AS x) AS t WHERE x = 0")) == []
 
 
 def test_a_streams_mistake_is_a_statement_error(warehouse: Warehouse) -> None:
@@ -137,39 +173,44 @@ def test_a_streams_mistake_is_a_statement_error(warehouse: Warehouse) -> None:
 
 
 def test_times_with_a_zone_come_back_as_naive_utc(warehouse: Warehouse) -> None:
-    sql = "SELECT CAST('2026-03-29 03:30:00+02:00' AS TIMESTAMPTZ), CAST(NULL AS TIMESTAMPTZ), 7"
+    sql = said(
+        warehouse,
+        "SELECT CAST('2026-03-29 03:30:00+02:00' AS TIMESTAMPTZ) AS a, CAST(NULL AS TIMESTAMPTZ) AS b, 7 AS c",
+    )
     expected = [(datetime(2026, 3, 29, 1, 30), None, 7)]
     assert warehouse.rows(sql) == expected
     assert list(warehouse.stream(sql)) == [expected]
 
 
 def test_json_columns_come_back_as_text(warehouse: Warehouse) -> None:
-    assert warehouse.rows("""SELECT CAST('{"a":1}' AS JSON)""") == [('{"a":1}',)]
+    [(answer,)] = warehouse.rows(said(warehouse, """SELECT JSON('{"a":1}') AS j"""))
+    assert isinstance(answer, str)
+    assert json.loads(answer) == {"a": 1}
 
 
 def test_columns_are_found_without_regard_to_case_and_typed_in_our_words(warehouse: Warehouse) -> None:
-    warehouse.execute(
-        """CREATE TABLE cdp."Odd Name" ("Key" BIGINT, mail VARCHAR, "paid.at" TIMESTAMPTZ, amount DECIMAL(10, 2),
-        ratio DOUBLE PRECISION, ok BOOLEAN, born DATE, doc JSON, tags TEXT[], uid UUID, small SMALLINT,
-        seen TIMESTAMP)"""
-    )
-    columns = warehouse.columns('CDP."ODD NAME"')
+    types = {"Key": "BIGINT", "mail": "TEXT", "Paid_At": "TIMESTAMPTZ", "amount": "DECIMAL(10, 2)", "ratio": "DOUBLE"}
+    types |= {"ok": "BOOLEAN", "born": "DATE", "doc": "JSON", "tags": "TEXT[]", "bin": "BLOB", "small": "SMALLINT"}
+    types |= {"seen": "TIMESTAMP"}
+    fields = ", ".join(f'"{name}" {type_}' for name, type_ in types.items())
+    warehouse.execute(said(warehouse, f'CREATE TABLE cdp."Odd_Name" ({fields})'))
+    columns = warehouse.columns('CDP."ODD_NAME"')
     assert columns is not None
     assert [(column.name, column.type) for column in columns] == [
         ("Key", "int"),
         ("mail", "text"),
-        ("paid.at", "timestamp"),
+        ("Paid_At", "timestamp"),
         ("amount", "decimal"),
         ("ratio", "float"),
         ("ok", "bool"),
         ("born", "date"),
-        ("doc", "json"),
+        ("doc", WITHOUT_JSON.get(warehouse.facts.name, "json")),
         ("tags", "list"),
-        ("uid", "other"),
+        ("bin", "other"),
         ("small", "int"),
         ("seen", "timestamp"),
     ]
-    assert columns[3].native.upper().replace("NUMERIC", "DECIMAL") == "DECIMAL(10,2)"
+    assert re.sub("NUMBER|NUMERIC", "DECIMAL", columns[3].native.upper()).replace(" ", "") == "DECIMAL(10,2)"
     assert warehouse.columns("cdp.nothing") is None
     assert warehouse.columns("nowhere.nothing") is None
     assert warehouse.columns("a.b.c.d") is None
@@ -177,8 +218,9 @@ def test_columns_are_found_without_regard_to_case_and_typed_in_our_words(warehou
 
 def test_a_select_is_described_without_being_run(warehouse: Warehouse) -> None:
     warehouse.make_table("cdp.t", "SELECT 0 AS zero")
-    columns = warehouse.describe("WITH x AS (SELECT 1 % zero AS boom, 'a' AS b FROM cdp.t) SELECT b, boom FROM x")
-    assert [column.name for column in columns] == ["b", "boom"]
+    sql = "WITH x AS (SELECT 1 % zero AS boom, 'a' AS b FROM cdp.t) SELECT b, boom FROM x"
+    columns = warehouse.describe(said(warehouse, sql))
+    assert [column.name.lower() for column in columns] == ["b", "boom"]
     assert isinstance(columns[0], Column)
     assert columns[0].type == "text"
 
@@ -267,14 +309,14 @@ def test_numbers_in_a_file_keep_every_digit_and_nested_values_become_their_text(
     )
     types = {"n": "int", "d": "decimal", "l": "list", "j": "json", "t": "text"}
     warehouse.load_json_lines("cdp.t", path, types)
-    [row] = warehouse.rows("SELECT n, d, l, j, t FROM cdp.t")
+    [row] = warehouse.rows("SELECT x.n, x.d, x.l, x.j, x.t FROM cdp.t AS x")
     assert row == (9007199254740993, Decimal("0.100000001"), '[1,"a b"]', '{"k":{"x":null}}', "true")
 
 
 def test_floats_without_a_json_form_are_written_as_null(warehouse: Warehouse, tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     sql = "SELECT CAST('NaN' AS DOUBLE PRECISION) AS a, CAST('-Infinity' AS DOUBLE PRECISION) AS b, 0.5 AS c"
-    assert warehouse.unload_json_lines(sql, path) == 1
+    assert warehouse.unload_json_lines(said(warehouse, sql), path) == 1
     assert json.loads(path.read_text())["a"] is None
     assert json.loads(path.read_text())["b"] is None
 
@@ -298,7 +340,7 @@ def test_an_empty_file_makes_an_empty_table(warehouse: Warehouse, tmp_path: Path
     assert warehouse.load_json_lines("cdp.t", path, {"a": "text", "at": "timestamp"}) == 0
     columns = warehouse.columns("cdp.t")
     assert columns is not None
-    assert [(column.name, column.type) for column in columns] == [("a", "text"), ("at", "timestamp")]
+    assert [(column.name.lower(), column.type) for column in columns] == [("a", "text"), ("at", "timestamp")]
 
 
 def test_a_released_warehouse_opens_again_by_itself(warehouse: Warehouse) -> None:
@@ -318,18 +360,17 @@ def test_a_file_name_with_quotes_is_only_a_name(warehouse: Warehouse, tmp_path: 
 
 def test_a_column_with_an_odd_name_keeps_it(warehouse: Warehouse, tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
-    names = ["Mixed Case", 'quo"te', "a.b", "%s", "é", "select"]
+    odd = ["Mixed Case", "Mixed_Case", 'quo"te', "a.b", "%s", "é", "select"]
+    names = [name for name in odd if not set(name) & set(FORBIDDEN.get(warehouse.facts.name, ""))]
     sql = "SELECT " + ", ".join(f"{n} AS " + '"' + name.replace('"', '""') + '"' for n, name in enumerate(names))
-    warehouse.unload_json_lines(sql, path)
+    warehouse.unload_json_lines(said(warehouse, sql), path)
     assert json.loads(path.read_text(encoding="utf-8")) == {name: n for n, name in enumerate(names)}
     assert warehouse.load_json_lines("cdp.t", path, dict.fromkeys(names, "int")) == 1
 
 
-def test_a_view_that_is_made_again_is_never_missed_by_a_reader(warehouse: Warehouse) -> None:
-    if warehouse.facts.name == "duckdb":
-        return  # one process, one connection: nobody else reads
-    warehouse.make_view("cdp.v", "SELECT 1 AS a")
-    reader = type(warehouse)(dsn=warehouse._dsn)  # type: ignore[attr-defined]
+def test_a_view_that_is_made_again_is_never_missed_by_a_reader(postgres: Postgres, postgres_database: str) -> None:
+    postgres.make_view("cdp.v", "SELECT 1 AS a")
+    reader = Postgres(dsn=postgres_database)
     stop, seen = threading.Event(), list[object]()
 
     def read() -> None:
@@ -342,7 +383,7 @@ def test_a_view_that_is_made_again_is_never_missed_by_a_reader(warehouse: Wareho
     thread = threading.Thread(target=read)
     thread.start()
     for number in range(30):
-        warehouse.make_view("cdp.v", f"SELECT {number} AS a, 'x' AS b{number}")
+        postgres.make_view("cdp.v", f"SELECT {number} AS a, 'x' AS b{number}")
     stop.set()
     thread.join()
     reader.close()

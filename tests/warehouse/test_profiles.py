@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from cdp.errors import ProjectError, WarehouseError
+from cdp.errors import ProjectError
 from cdp.warehouse.duckdb import DuckDB
 from cdp.warehouse.postgres import Postgres
 from cdp.warehouse.profiles import Target, connect, facts_of, find_profiles, load_profile
@@ -39,7 +39,7 @@ shop:
           operations: {upsert: {body: {rows: "{{ rows }}", token: "{{ config.token }}"}}}
       vars: {currency: EUR}
     later:
-      warehouse: {type: snowflake, account: acme, private_key_path: key.pem, schema: cdp}
+      warehouse: {type: snowflake, account: acme, user: u, private_key_path: key.pem, warehouse: w, database: d}
     lake:
       warehouse: {type: redshift, host: h}
 """
@@ -243,17 +243,12 @@ def test_a_target_is_connected_to_by_its_type(tmp_path: Path) -> None:
     assert facts_of(found).name == "postgres"
 
 
-def test_an_engine_that_is_not_in_this_version_compiles_and_does_not_connect(tmp_path: Path) -> None:
-    found, _ = target(profile_in(tmp_path), "later", {})
-    assert facts_of(found).name == "snowflake"
-    with pytest.raises(WarehouseError) as caught:
-        connect(found, tmp_path)
-    assert caught.value.code == "CDP305"
-    assert "connecting to snowflake is not in this version" in caught.value.message
-    found, _ = target(tmp_path, "lake", {})
-    with pytest.raises(WarehouseError) as caught:
-        facts_of(found)
-    assert caught.value.code == "CDP305"
+def test_the_engine_of_a_target_is_known_before_it_is_connected_to(tmp_path: Path) -> None:
+    profile_in(tmp_path)
+    for name, engine in (("later", "snowflake"), ("lake", "redshift")):
+        found, _ = target(tmp_path, name, {})
+        assert facts_of(found).name == engine
+        assert connect(found, tmp_path).facts.name == engine
 
 
 def test_a_postgres_target_works_from_profile_to_rows(tmp_path: Path, postgres_database: str) -> None:

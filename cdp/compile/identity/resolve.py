@@ -42,11 +42,11 @@ def step(spec: IdentitySpec, renderer: Renderer, run_id: str, as_of: datetime) -
         views=(_view(spec, renderer, "ids"), _view(spec, renderer, "changes")),
         scratch=_scratch(spec),
         after_swap=(
-            renderer.statement("identity/forget_ids", "former ids", "run", spec.ids, ids=spec.ids),
-            renderer.statement("identity/keep_ids", "ids", "run", spec.ids, ids=spec.ids, made=names["ids_new"]),
             renderer.statement(
                 "identity/keep_changes", "changes", "run", spec.changes, changes=spec.changes, made=names["changes_new"]
             ),
+            # last: as long as the former ids stand, a run finds the same changes again
+            renderer.statement("identity/keep_ids", "ids", "refill", spec.ids, made=names["ids_new"]),
         ),
     )
 

@@ -50,7 +50,17 @@ POSTGRES = Tongue(
     unicode_classes=False,
     spells_classes=True,
 )
-SPARK = Tongue("spark", dollar=r"\z", capture="(?<", flag_prefix="(?d)")
+SPARK = Tongue(
+    "spark",
+    escapes={  # before Java 19, its own \b takes é for a letter of a word
+        "b": f"(?:(?<={_W})(?!{_W})|(?<!{_W})(?={_W}))",
+        "B": f"(?:(?<={_W})(?={_W})|(?<!{_W})(?!{_W}))",
+    },
+    dot=r"[^\n]",
+    dollar=r"\z",
+    capture="(?<",
+)
+REDSHIFT = Tongue("redshift", dollar=r"\z", unicode_classes=False)  # PCRE, where the parameter p asks for it
 SNOWFLAKE = Tongue(
     "snowflake", escapes={"A": "^", "z": "$"}, flags_inline="", group="(", unicode_classes=False, spells_classes=True
 )

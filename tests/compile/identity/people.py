@@ -10,6 +10,7 @@ from sqlglot import exp, parse_one
 from cdp.compile.identity import Identifier, IdentitySpec, Link, Records, step
 from cdp.compile.plan import Script, Statement, Step
 from cdp.compile.render import Renderer
+from cdp.flow.building import run_statement
 from cdp.warehouse.base import Warehouse
 
 Row = tuple[object, ...]
@@ -27,7 +28,7 @@ def fill(warehouse: Warehouse, table: str, width: int, rows: Iterable[Row]) -> N
     columns = [exp.cast(exp.null(), "TEXT").as_("row_key"), exp.cast(exp.null(), "TIMESTAMP").as_("row_at")]
     columns += [exp.cast(exp.null(), "TEXT").as_(f"i{i}") for i in range(width)]
     dialect = warehouse.facts.dialect
-    warehouse.make_table(table, exp.select(*columns).where("1 = 0").sql(dialect=dialect))
+    warehouse.make_table(table, exp.select(*columns).limit(0).sql(dialect=dialect))
     tuples = []
     for number, (day, *identifiers) in enumerate(rows):
         time = at(day)  # type: ignore[arg-type]
@@ -65,18 +66,7 @@ def carry_out(warehouse: Warehouse, script: Script) -> list[Statement]:
         except StopIteration:
             return ran
         ran.append(statement)
-        answer = _run(warehouse, statement)
-
-
-def _run(warehouse: Warehouse, statement: Statement) -> int:
-    if statement.action == "table":
-        return warehouse.make_table(statement.target, statement.sql)
-    if statement.action == "view":
-        warehouse.make_view(statement.target, statement.sql)
-        return 0
-    if statement.action == "probe":
-        return int(str(warehouse.rows(statement.sql)[0][0]))
-    return warehouse.execute(statement.sql)
+        answer = run_statement(warehouse, statement)
 
 
 def build(warehouse: Warehouse, spec: IdentitySpec, run_id: str = "run1", as_of: datetime = AS_OF) -> list[Statement]:
@@ -92,7 +82,7 @@ def publish(warehouse: Warehouse, made: Step) -> None:
     with warehouse.transaction():
         warehouse.swap({f"{table}__new": table for table in made.publishes})
         for statement in made.after_swap:
-            _run(warehouse, statement)
+            run_statement(warehouse, statement)
     for view in made.views:
         warehouse.make_view(view.target, view.sql)
     warehouse.drop(*made.scratch)

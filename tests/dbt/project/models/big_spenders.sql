@@ -1,0 +1,2 @@
+{{ config(materialized='view') }}
+select customer_id, sum(amount) as spent from {{ ref('orders') }} group by customer_id

@@ -1,0 +1,1 @@
+select 'FR' as code, 'France' as name
