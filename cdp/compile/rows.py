@@ -249,7 +249,7 @@ def lower_snippet(
     except SnippetErrors as errors:
         note_snippet(errors, mark, reading)
         return Typed(exp.false() if boolean else exp.null(), "bool" if boolean else None)
-    tree = resolve(type(found)(safe, found.columns, found.functions), column)
+    tree = resolve(type(found)(safe, found.columns), column)
     return Typed(tree, "bool" if boolean else inferred)
 
 

@@ -179,7 +179,9 @@ class Builder:
             return 0
         with self._publishing, warehouse.transaction():
             if step.publishes:
-                if warehouse.transactional_ddl:  # Postgres drops no table under a view; without it they stay until replaced
+                if (
+                    warehouse.transactional_ddl
+                ):  # Postgres drops no table under a view; without it they stay until replaced
                     warehouse.drop(*(view.target for view in step.views))
                 warehouse.swap({f"{table}__new": table for table in step.publishes})
             for statement in (*step.after_swap, *step.views):

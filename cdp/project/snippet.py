@@ -82,11 +82,10 @@ class TableUse:
 
 @dataclass(frozen=True)
 class Snippet:
-    """One scalar expression. `columns` has an entry per place; `functions` names what it calls."""
+    """One scalar expression. `columns` has an entry per place."""
 
     tree: exp.Expr
     columns: tuple[ColumnUse, ...]
-    functions: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,6 @@ class Query:
     tree: exp.Query
     tables: tuple[TableUse, ...]
     columns: tuple[ColumnUse, ...]
-    functions: frozenset[str]
     outputs: tuple[str, ...]
 
 
@@ -114,13 +112,13 @@ def expression(text: str, dialect: str, *, boolean: bool = False, aggregates: bo
             raise SnippetErrors([source.error("CDP121", "a `;`: this is more than one expression", token)])
     tree = source.parsed(exp.Condition)
     nodes = {**EXPRESSION, **AGGREGATES} if aggregates else EXPRESSION
-    tree, columns, functions = source.checked(tree, nodes, query=False)
+    tree, columns = source.checked(tree, nodes, query=False)
     kind = type_of(tree, lambda _: None)
     if boolean and kind not in (None, "bool"):
         raise SnippetErrors(
             [source.error("CDP126", f"this is {kind}, not true or false", None, "compare it with something")]
         )
-    return Snippet(tree, columns, functions)
+    return Snippet(tree, columns)
 
 
 def query(text: str, dialect: str) -> Query:
@@ -139,9 +137,9 @@ def query(text: str, dialect: str) -> Query:
         raise SnippetErrors([source.error("CDP121", "this selects nothing", tokens[0])])
     outputs = source.outputs(tree)
     tables = tuple(source.tables(tree))
-    checked, columns, functions = source.checked(tree, {**EXPRESSION, **QUERY}, query=True)
+    checked, columns = source.checked(tree, {**EXPRESSION, **QUERY}, query=True)
     assert isinstance(checked, exp.Query)
-    return Query(checked, tables, columns, functions, outputs)
+    return Query(checked, tables, columns, outputs)
 
 
 def resolve(snippet: Snippet | Query, column: Callable[[ColumnUse], exp.Expr | None]) -> exp.Expr:
@@ -183,7 +181,7 @@ class _Reader(Source):
 
     def checked(
         self, tree: exp.Expr, nodes: Mapping[type[exp.Expr], frozenset[str]], *, query: bool
-    ) -> tuple[exp.Expr, tuple[ColumnUse, ...], frozenset[str]]:
+    ) -> tuple[exp.Expr, tuple[ColumnUse, ...]]:
         """The canonical tree, or all that is wrong with it."""
         root = exp.Paren(this=tree)
         self.locate(root)
@@ -195,8 +193,7 @@ class _Reader(Source):
             raise SnippetErrors(errors)
         columns = self._columns(root)
         refused: list[Refused] = []
-        functions: set[str] = set()
-        canon = Canon(type(self.dialect).__name__.lower(), self._is_bare_path, refused, functions, query)
+        canon = Canon(type(self.dialect).__name__.lower(), self._is_bare_path, refused, query)
         canon.sized = bool(_SIZED.search(self.text))
         try:
             result = canonical(root.this, canon)
@@ -208,7 +205,7 @@ class _Reader(Source):
         for node in result.walk():  # for what is found out later, when the text is gone
             if "start" in node.meta:
                 node.meta["at"] = self.at(node.meta["start"], node.meta["end"] - node.meta["start"] + 1)
-        return result, columns, frozenset(functions)
+        return result, columns
 
     def _unlisted(self, root: exp.Expr, nodes: Mapping[type[exp.Expr], frozenset[str]]) -> list[SnippetError]:
         errors: list[SnippetError] = []

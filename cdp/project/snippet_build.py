@@ -44,7 +44,6 @@ class Canon:
     dialect: str
     is_bare_path: Callable[[exp.Expr], bool]
     refused: list[Refused]
-    functions: set[str]
     query: bool
     sized: bool = True  # a decimal is written with its sizes somewhere in the text
     made: int = 0

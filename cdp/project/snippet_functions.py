@@ -57,14 +57,10 @@ def canonical(node: exp.Expr, canon: Canon) -> exp.Expr:
     if new is not node and "start" in node.meta:
         new.meta.setdefault("start", node.meta["start"])
         new.meta.setdefault("end", node.meta["end"])
-    for made in new.walk() if new is not node else (new,):
+    for _ in new.walk() if new is not node else (new,):
         canon.made += 1
         if canon.made > MAX_NODES:
             raise Refused("CDP127", "this grows too large", "split it into two traits", node)
-        if isinstance(made, exp.Anonymous):
-            canon.functions.add(str(made.this))
-        elif isinstance(made, exp.Func) and not isinstance(made, exp.Connector | exp.Case | exp.Cast | exp.If):
-            canon.functions.add(made.sql_name().lower())
     return new
 
 

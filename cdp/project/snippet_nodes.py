@@ -268,12 +268,3 @@ _CONSTRUCTS = {
 
 def _spoken(kind: str) -> str:
     return "".join(f" {c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(kind))
-
-
-# Functions of the canonical trees that an engine lacks, for `validate`: {function: engines that have it}.
-_ALL = frozenset({"duckdb", "postgres", "snowflake", "bigquery", "spark", "databricks", "redshift"})
-ENGINES: Mapping[str, frozenset[str]] = {
-    "split_part": _ALL - {"bigquery"},
-    "cdp_matches": _ALL - {"redshift"},  # POSIX without \d, \w in classes: not the RE2 subset
-    "cdp_regex_replace": _ALL - {"redshift"},
-}

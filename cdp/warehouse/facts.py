@@ -15,15 +15,13 @@ class Facts:
     """Facts of one engine.
 
     `functions` turns each of our canonical functions (`cdp_…`) into this engine's tree, `rewrites` each node class
-    that sqlglot would carry over wrongly. A user's function that stands neither in `allowed` (sqlglot classes)
-    nor in `functions` never reaches the engine.
+    that sqlglot would carry over wrongly. A user may call only what every engine has, with one meaning.
     """
 
     name: str  # duckdb, postgres, snowflake, bigquery, spark, redshift
     dialect: str  # sqlglot's name
     functions: Mapping[str, Build]
     rewrites: Mapping[type[exp.Expr], Callable[[exp.Expr], exp.Expr]] = field(default_factory=dict)
-    lacks: Mapping[str, str] = field(default_factory=dict)  # user function (upper case) -> what to use instead
     reads_files: bool = False
     fold: str = "lower"  # how an unquoted name is stored: lower, upper, or none (kept, case-insensitive)
     groups_by_window: bool = True  # split a scan by window class: cheap on DuckDB, a loss on Postgres

@@ -32,6 +32,7 @@ from cdp.warehouse.spark_errors import (
     is_lost,
     is_session_gone,
     raised_by_driver,
+    raised_when_cut,
     way_out,
     words,
 )
@@ -113,7 +114,7 @@ class Spark(Warehouse):
             try:
                 with deadline(session, self._timeout, limit):
                     return work(session)
-            except Exception as error:  # what is not the driver's goes on as it is
+            except raised_when_cut() as error:
                 if limit.passed:
                     raise self._too_late(limit) from None
                 if attempt == _ATTEMPTS or not self._worth_another(error):
@@ -129,7 +130,7 @@ class Spark(Warehouse):
 
     def _refused(self, error: Exception) -> Exception:
         """What the driver raised, as an error of ours."""
-        if not isinstance(error, raised_by_driver()):
+        if not isinstance(error, raised_by_driver()):  # a ValueError of another kind: nothing that we expect
             return error
         if is_lost(error) or is_session_gone(error):
             self._leave()

@@ -28,6 +28,11 @@ def raised_by_driver() -> tuple[type[Exception], ...]:
     return (import_module("pyspark.errors").PySparkException, import_module("grpc").RpcError)
 
 
+def raised_when_cut() -> tuple[type[Exception], ...]:
+    """The same, and what gRPC raises on a channel that was closed meanwhile."""
+    return (*raised_by_driver(), ValueError)
+
+
 def condition(error: Any) -> str:
     """Spark's name of the error (`UNRESOLVED_COLUMN.WITH_SUGGESTION`); empty where it has none."""
     found = getattr(error, "getCondition", None)

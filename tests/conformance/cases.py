@@ -424,6 +424,15 @@ WORDS = [
         (N, "a", N),
     ),
     case(
+        "split_part(a, '-', 2)",
+        "text",
+        ("a-b-c", "b"),
+        ("a--c", ""),
+        ("a", ""),
+        ("", ""),
+        ("-é", "é"),
+    ),
+    case(
         "cdp_ends_with(a, b)",
         "text text",
         ("Hello", "LO", True),

@@ -165,6 +165,12 @@ def _from_something(node: exp.Expr) -> exp.Expr:
     return node
 
 
+def _split_part(node: exp.Expr) -> exp.Expr:
+    """A part that is not there is empty, as everywhere else."""
+    parts = (node.this, node.args["delimiter"], node.args["part_index"])
+    return fill("CASE WHEN NOT _1 IS NULL THEN COALESCE(SPLIT(_1, _2)[SAFE_OFFSET(_3 - 1)], '') END", _D, *parts)
+
+
 def _where_true(node: exp.Expr) -> exp.Expr:
     """DELETE and UPDATE need a WHERE: https://cloud.google.com/bigquery/docs/reference/standard-sql/dml-syntax"""
     if not node.args.get("where"):
@@ -206,6 +212,7 @@ FACTS = Facts(
     functions=_FUNCTIONS,
     rewrites={
         exp.Filter: filtered,
+        exp.SplitPart: _split_part,
         exp.Select: _from_something,
         exp.Delete: _where_true,
         exp.Update: _where_true,
@@ -213,22 +220,6 @@ FACTS = Facts(
         exp.IgnoreNulls: _any_value,
         exp.ColumnDef: _no_key,
         exp.TryCast: _plain_decimal,
-    },
-    lacks={
-        "JARO_WINKLER_SIMILARITY": "edit_distance(a, b): write `sql:` by engine",
-        "JARO_SIMILARITY": "edit_distance(a, b): write `sql:` by engine",
-        "DAMERAU_LEVENSHTEIN": "edit_distance(a, b): write `sql:` by engine",
-        "JACCARD": "edit_distance(a, b): write `sql:` by engine",
-        "HAMMING": "edit_distance(a, b): write `sql:` by engine",
-        "MEDIAN": "a trait with `median:`",
-        "QUANTILE_CONT": "approx_quantiles(x, 100): write `sql:` by engine",
-        "HASH": "md5(x)",
-        "STRFTIME": "extract(year from x) and its kin, or `sql:` by engine",
-        "STRIP_ACCENTS": "normalize(x, NFD): write `sql:` by engine",
-        "REGEXP_FULL_MATCH": "regexp_matches(x, '^(…)$')",
-        "LIST_CONTAINS": "the test `contains` on a list",
-        "JSON_EXTRACT": "a path: column.key",
-        "JSON_EXTRACT_STRING": "a path: column.key",
     },
     reads_once=True,
     fold="none",

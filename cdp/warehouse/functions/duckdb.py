@@ -153,21 +153,6 @@ FACTS = Facts(
     name="duckdb",
     dialect=_D,
     functions=_FUNCTIONS,
-    lacks={
-        "SOUNDEX": "levenshtein(a, b) or jaro_winkler_similarity(a, b)",
-        "DMETAPHONE": "levenshtein(a, b) or jaro_winkler_similarity(a, b)",
-        "SIMILARITY": "jaccard(a, b) or jaro_winkler_similarity(a, b)",
-        "UNACCENT": "strip_accents(x)",
-        "INITCAP": "upper(left(x, 1)) || lower(substring(x, 2))",
-        "TO_CHAR": "strftime(x, format)",
-        "TO_DATE": "strptime(x, format), or a column with `format:`",
-        "TO_TIMESTAMP_NTZ": "strptime(x, format), or a column with `format:`",
-        "TRY_TO_NUMBER": "try_cast(x as decimal(38,9))",
-        "PARSE_JSON": "x.key paths of the language, or json_extract_string(x, '$.key')",
-        "DATEADD": "x + interval (n) day",
-        "JAROWINKLER_SIMILARITY": "jaro_winkler_similarity(a, b), from 0 to 1",
-        "EDITDISTANCE": "levenshtein(a, b)",
-    },
     reads_files=True,
     groups_by_window=False,  # measured: half the scans, and no slower (docs/design-notes.md)
 )
