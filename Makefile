@@ -5,12 +5,13 @@ STAMP  := $(VENV)/.set-up
 PYTEST := $(PYTHON) -m pytest
 BENCHES := $(filter-out _%,$(basename $(notdir $(wildcard tests/bench/*.py))))
 
-.PHONY: help setup check test dbt demo bench format clean
+.PHONY: help setup check test engines dbt demo bench format clean
 
 help:
 	@echo "make setup    virtual environment with everything for development, in $(VENV)"
 	@echo "make check    ruff, mypy --strict, the floors of the house"
 	@echo "make test     all tests, on DuckDB and Postgres (installed where missing and allowed)"
+	@echo "make engines  those of Snowflake, BigQuery, Spark and Redshift, on what stands in for them"
 	@echo "make dbt      the tests beside a real dbt, in a virtual environment of its own (.venv-dbt)"
 	@echo "make demo     two days of a shop, pushed to a receiver on this machine"
 	@echo "make bench    the figures of the README; other sizes: make bench ONLY=components ARGS='--edges 100000'"
@@ -30,9 +31,13 @@ check: setup
 
 test: setup
 	bash tests/ensure_postgres.sh
+	$(PYTEST) -n 2 --dist loadgroup --durations 15 -m "not bench and not engines" $(ARGS)
+
+engines: setup
+	bash tests/ensure_postgres.sh
 	bash tests/engines/ensure_fakesnow.sh
 	bash tests/engines/ensure_sail.sh
-	$(PYTEST) -n 2 --dist loadgroup --durations 15 -m "not bench" $(ARGS)
+	$(PYTEST) -n 2 --dist loadgroup --durations 15 -m engines $(ARGS)
 
 # from 1.12 on dbt-core's install downloads from elsewhere than PyPI
 .venv-dbt/bin/dbt:

@@ -58,7 +58,7 @@ class Renderer:
 
     def sql(self, tree: exp.Expr, *, pretty: bool = True) -> str:
         """The target's text of a canonical tree, parsed back; raises CompileError CDP202 for an unknown function."""
-        text = self.target_tree(tree).sql(dialect=self.facts.dialect, pretty=pretty, comments=False)
+        text = self.target_tree(tree).sql(dialect=self.facts.dialect, pretty=pretty, comments=False, copy=False)
         try:
             parsed = parse(text, dialect=self.facts.dialect)
         except SqlglotError as error:

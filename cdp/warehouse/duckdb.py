@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal, cast
 
 import duckdb
+from pydantic import Field
 
 from cdp.errors import StatementError, WarehouseError
 from cdp.warehouse.base import About, Column, Warehouse
@@ -53,6 +54,7 @@ class DuckDB(Warehouse):
         state_schema: str = "cdp_state",
         *,
         attach: Mapping[str, str] | None = None,
+        limits: Mapping[str, str] | None = None,
         project_dir: Path | None = None,
         patience: float = 2.0,
     ) -> None:
@@ -62,6 +64,7 @@ class DuckDB(Warehouse):
         self._folder = project_dir
         self.path = ":memory:" if str(path) == ":memory:" else str(folder / path)
         self._attach = {name: str(folder / file) for name, file in (attach or {}).items()}
+        self._limits = dict(limits or {})
         self.patience = patience
         self._opened_before = False
         self._connection: duckdb.DuckDBPyConnection | None = None
@@ -98,6 +101,8 @@ class DuckDB(Warehouse):
                 connection.execute("USE cdp_warehouse_file")
             for setting in _SETTINGS:
                 connection.execute(setting)
+            for name, value in self._limits.items():
+                connection.execute(f"SET GLOBAL {name} = {literal(value)}")
             if self._folder is not None:  # `file:` sources are paths from the project's folder
                 connection.execute(f"SET file_search_path = {literal(str(self._folder.resolve()))}")
             for name, file in self._attach.items():
@@ -419,15 +424,25 @@ def _refused(error: duckdb.Error) -> WarehouseError:
 
 
 class DuckDBSettings(Settings):
-    """type: duckdb. Paths are relative to the project folder."""
+    """type: duckdb. Paths are relative to the project folder. `threads`: those of DuckDB itself, all cores by default."""
 
     facts: ClassVar = DuckDB.facts
     type: Literal["duckdb"]
     path: str
     attach: dict[str, str] = {}
+    memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?([KMGT]i?)?B$")] | None = (
+        None  # 4GB; 80 % of the machine
+    )
+    temp_directory: str | None = None  # where what does not fit in memory goes; <path>.tmp
 
     def connect(self, project_dir: Path) -> DuckDB:
-        return DuckDB(self.path, self.schema_, self.state_schema, attach=self.attach, project_dir=project_dir)
+        limits = self.model_dump(include={"memory_limit"}, exclude_none=True)
+        if self.temp_directory is not None:
+            limits["temp_directory"] = str(project_dir / self.temp_directory)
+        if "threads" in self.model_fields_set:
+            limits["threads"] = str(self.threads)
+        schemas = (self.schema_, self.state_schema)
+        return DuckDB(self.path, *schemas, attach=self.attach, limits=limits, project_dir=project_dir)
 
 
 SETTINGS = DuckDBSettings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import socket
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -59,7 +60,8 @@ class Address:
 def driver() -> None:
     """Raises WarehouseError CDP304 where the driver is not installed."""
     try:
-        import_module("pyspark.sql.connect.session")
+        with _main_file():
+            import_module("pyspark.sql.connect.session")
     except ImportError as error:
         missing = (error.name or "pyspark").partition(".")[0]
         why = "" if missing == "pyspark" else f" completely: {missing} is missing"
@@ -69,6 +71,21 @@ def driver() -> None:
     import_module("pyspark.logger").PySparkLogger.getLogger("SQLQueryContextLogger").disabled = True
     logging.getLogger("grpc").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", message=r"\[RETRIES_EXCEEDED\]")  # it raises as well
+
+
+@contextmanager
+def _main_file() -> Iterator[None]:
+    """Inside, `__main__` has a file: without one (python -c, some workers) the driver thinks that its own doctests run,
+    looks for a whole Spark and exits."""
+    main = sys.modules["__main__"]
+    bare = not hasattr(main, "__file__")
+    if bare:
+        main.__file__ = ""
+    try:
+        yield
+    finally:
+        if bare:
+            del main.__file__
 
 
 def connect(address: Address) -> Any:

@@ -108,10 +108,3 @@ def test_a_format_without_meaning_is_refused(format_: str) -> None:
     with pytest.raises(CompileError) as refused:
         Renderer(FACTS["duckdb"]).sql(exp.select(call))
     assert refused.value.code == "CDP312"
-
-
-@pytest.mark.parametrize("name", FACTS)
-def test_no_function_that_an_engine_lacks_is_spelled_otherwise_than_users_do(name: str) -> None:
-    for function, instead in FACTS[name].lacks.items():
-        assert function == function.upper()
-        assert instead

@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from cdp.errors import StatementError, WarehouseError
-from cdp.warehouse.duckdb import DuckDB
+from cdp.warehouse.duckdb import SETTINGS, DuckDB
 
 HOLD = """
 import sys, time, duckdb
@@ -184,7 +185,7 @@ def test_structures_and_lists_are_unloaded_as_json_text(duckdb: DuckDB, tmp_path
 # a runner in the background ignores SIGINT, and its children with it: a terminal's program does not
 ENDLESS = """
 import signal
-from cdp.warehouse.duckdb import DuckDB
+from cdp.warehouse.duckdb import SETTINGS, DuckDB
 signal.signal(signal.SIGINT, signal.default_int_handler)
 warehouse = DuckDB(":memory:")
 print("ready", flush=True)
@@ -205,3 +206,17 @@ def test_ctrl_c_stops_a_running_statement() -> None:
         assert process.communicate(timeout=30)[0] == "interrupted [(1,)]\n"
     finally:
         process.kill()
+
+
+def test_memory_and_threads_are_limited_as_the_profile_says(tmp_path: Path) -> None:
+    keys = {"type": "duckdb", "path": "w.duckdb", "memory_limit": "500MB", "temp_directory": "spill", "threads": 1}
+    warehouse = SETTINGS.model_validate(keys).connect(tmp_path)
+    settings = "SELECT current_setting('memory_limit'), current_setting('threads'), current_setting('temp_directory')"
+    assert warehouse.rows(settings) == [("476.8 MiB", 1, str(tmp_path / "spill"))]
+    warehouse.close()
+
+
+@pytest.mark.parametrize("limit", ["4 apples", "'; DROP TABLE x", "80%"])
+def test_a_memory_limit_that_is_no_size_is_refused(limit: str) -> None:
+    with pytest.raises(ValidationError, match="memory_limit"):
+        SETTINGS.model_validate({"type": "duckdb", "path": "w.duckdb", "memory_limit": limit})
