@@ -22,7 +22,14 @@ OFFLINE = {
     "redshift": {"dsn": "host=h"},
     "spark": {"host": "h"},
 }
-PARAMS = [pytest.param(name, marks=[] if name in ("duckdb", "postgres") else pytest.mark.engines) for name in ENGINES]
+
+
+def marks_of(name: str) -> list[pytest.MarkDecorator]:
+    """The marks of a test on that engine."""
+    return [] if name in ("duckdb", "postgres") else [pytest.mark.engines]
+
+
+PARAMS = [pytest.param(name, marks=marks_of(name)) for name in ENGINES]
 
 
 class Unavailable(Exception):

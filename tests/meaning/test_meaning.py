@@ -10,7 +10,7 @@ import pytest
 
 from cdp.errors import CdpError, ProjectError
 from cdp.flow import check
-from tests.engines import ENGINES, Engines
+from tests.engines import ENGINES, Engines, marks_of
 from tests.meaning.building import (
     Built,
     answers,
@@ -31,7 +31,10 @@ BUILT = [
         lock,
         case,
         id=f"{world.name}-{engine}-{'lock' if lock else 'nolock'}-{case.name}",
-        marks=pytest.mark.xdist_group(f"{world.name}-{engine}-{lock}"),  # one build for all cases of a world
+        marks=[
+            pytest.mark.xdist_group(f"{world.name}-{engine}-{lock}"),  # one build for all cases of a world
+            *marks_of(engine),
+        ],
     )
     for world in worlds().values()
     for engine in ENGINES
