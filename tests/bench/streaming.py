@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from cdp.compile.render import Renderer, parse_one
 from cdp.warehouse.base import Warehouse
+from tests.bench.growth import peak
 from tests.engines import Unavailable, connected, module_of
 
 
@@ -49,7 +49,7 @@ def one(profile: dict[str, object], rows: int, folder: Path) -> None:
     taken = time.perf_counter() - started
     warehouse.close()
     assert count == rows, count
-    print(json.dumps({"seconds": taken, "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    print(json.dumps({"seconds": taken, "mb": peak()}))
 
 
 def main() -> None:
