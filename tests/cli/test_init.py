@@ -64,3 +64,10 @@ def test_what_running_an_example_made_is_not_copied(cdp: Call, tmp_path: Path, n
     made = {path.name for path in tmp_path.rglob("*")}
     assert not {"target", "out", "__pycache__"} & made
     assert not [name for name in made if ".duckdb" in name]
+
+
+def test_a_fresh_shop_has_the_columns_that_its_lock_says(cdp: Call, tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    assert cdp("init", str(shop), "--example", "shop").code == 0
+    shown = cdp("debug", "--project-dir", str(shop))
+    assert (shown.code, "drift" in shown.out) == (0, False), shown.out
